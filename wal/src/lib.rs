@@ -1,1 +1,25 @@
-//! wal
+//! One shard's log in one data directory: append, group commit, read, index, checkpoint, recovery, retention, rewriting.
+//!
+//! A synchronous state machine: `Log` takes calls and events with the time in hand and gives outputs, I/O requests among them. It opens
+//! no file, reads no clock, spawns no thread, and knows nothing of Kafka's messages. Bytes on disk are drawn in `FORMAT.md`.
+
+pub mod io;
+pub mod log;
+pub mod options;
+pub mod report;
+pub mod types;
+
+pub use io::{
+    BLOCK_BYTES, Disk, Event, FileName, Io, IoClass, IoFailure, IoFailureKind, IoId, IoResult,
+    OfflineReason, Output,
+};
+pub use log::Log;
+pub use options::{LogOptions, segment_bytes_for};
+pub use report::{
+    Damage, FormatError, IgnoreAll, LogStatistics, RecoveryError, RecoveryReport, RecoveryVisitor,
+};
+pub use types::{
+    AppendRefusal, CreateReplica, DamagedRange, DirectoryId, FrameMeta, LeaderEpoch, Lsn, Now,
+    Offset, ReadAnswer, ReadData, ReadRefusal, ReplicaId, ReplicaState, RetentionPolicy, Timestamp,
+    TopicId,
+};
