@@ -1,1 +1,16 @@
-//! protocol
+//! Kafka's bytes: the codec, every message of the protocol, record batches, metadata and coordinator records, compression.
+//! No file, socket, clock or thread is named here. `shard`, `raft` and `server` build on it; `wal` does not know it.
+
+pub mod api;
+pub mod codec;
+pub mod consumer_protocol;
+pub mod control_records;
+pub mod coordinator_records;
+mod error_code;
+pub mod messages;
+pub mod metadata_records;
+pub mod other_data;
+pub mod remote_log_records;
+
+pub use codec::{Message, StrBytes, Uuid};
+pub use error_code::ErrorCode;

@@ -1,0 +1,219 @@
+//! The one macro behind every message: a table of fields and version ranges in, a struct with decode, size and encode out.
+//! What it expands to calls the generic functions of `field`, `tagged` and `value`, and is small on purpose: there are some
+//! six hundred structs.
+//!
+//! ```text
+//! message! {
+//!     fetch_request, key 1, versions [4..=18], flexible [12..];      module, API key or record type, versions
+//!     /// ...
+//!     FetchRequest {                                                 the first struct is the message itself
+//!         replica_id: i32 [0..=14] = -1,                             versions that have it; default (0 or empty if not said)
+//!         cluster_id: Option<StrBytes> [12.., nullable 12.., null, ignorable] tag 0 [12..],
+//!         topics: Vec<FetchTopic> [0..],
+//!     }
+//!     /// ...
+//!     FetchTopic { ... }
+//! }
+//! ```
+//! `null`: the default is null; `ignorable`: dropped without complaint where the version lacks it. Fields that are tagged
+//! wherever they are stand last, in the order of their tags.
+
+/// A range as the tables write it.
+macro_rules! versions {
+    (none) => {
+        $crate::codec::Versions::NONE
+    };
+    ($first:literal ..) => {
+        $crate::codec::Versions::new($first, i16::MAX)
+    };
+    ($first:literal ..= $last:literal) => {
+        $crate::codec::Versions::new($first, $last)
+    };
+    ($only:literal) => {
+        $crate::codec::Versions::new($only, $only)
+    };
+}
+
+/// A row's bracket, turned into a `FieldSpec`.
+macro_rules! field_spec {
+    ($spec:expr;) => { $spec };
+    ($spec:expr; , ignorable $($rest:tt)*) => { field_spec!($spec.ignorable(); $($rest)*) };
+    ($spec:expr; , null $($rest:tt)*) => { field_spec!($spec.null(); $($rest)*) };
+    ($spec:expr; , never_compact $($rest:tt)*) => { field_spec!($spec.never_compact(); $($rest)*) };
+    ($spec:expr; , nullable $first:literal ..= $last:literal $($rest:tt)*) => {
+        field_spec!($spec.nullable(versions!($first ..= $last)); $($rest)*)
+    };
+    ($spec:expr; , nullable $first:literal .. $($rest:tt)*) => {
+        field_spec!($spec.nullable(versions!($first ..)); $($rest)*)
+    };
+    ($spec:expr; , nullable $only:literal $($rest:tt)*) => {
+        field_spec!($spec.nullable(versions!($only)); $($rest)*)
+    };
+    ($name:expr => $first:literal ..= $last:literal $($rest:tt)*) => {
+        field_spec!(FieldSpec::new($name, versions!($first ..= $last)); $($rest)*)
+    };
+    ($name:expr => $first:literal .. $($rest:tt)*) => {
+        field_spec!(FieldSpec::new($name, versions!($first ..)); $($rest)*)
+    };
+    ($name:expr => $only:literal $($rest:tt)*) => {
+        field_spec!(FieldSpec::new($name, versions!($only)); $($rest)*)
+    };
+}
+
+/// See the head of this file.
+macro_rules! message {
+    (
+        $module:ident, $(key $key:literal,)? versions [$($valid:tt)+], flexible [$($flexible:tt)+];
+        $(#[$message_meta:meta])*
+        $message:ident { $($message_fields:tt)* }
+        $(
+            $(#[$meta:meta])*
+            $name:ident { $($fields:tt)* }
+        )*
+    ) => {
+        #[doc = concat!("`", stringify!($message), "` and the structs inside it.")]
+        pub mod $module {
+            #[allow(unused_imports)]
+            use $crate::codec::prelude::*;
+
+            $crate::codec::message!(@struct $(#[$message_meta])* $message { $($message_fields)* });
+            $($crate::codec::message!(@struct $(#[$meta])* $name { $($fields)* });)*
+
+            impl Message for $message {
+                const NAME: &'static str = stringify!($message);
+                const VERSIONS: Versions = versions!($($valid)+);
+                const FLEXIBLE: Versions = versions!($($flexible)+);
+                const API_KEY: Option<i16> = $crate::codec::message!(@key $($key)?);
+            }
+
+            /// What is known of the message without its type.
+            pub const INFO: MessageInfo = MessageInfo::of::<$message>();
+        }
+    };
+    (@key) => { None };
+    (@key $key:literal) => { Some($key) };
+    (@struct
+        $(#[$meta:meta])*
+        $name:ident {
+            $($field:ident: $type:ty [$($spec:tt)+] $(tag $tag:literal [$($tagged:tt)+])? $(= $default:literal)?,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $name {
+            $(
+                #[doc = concat!("Versions `", stringify!($($spec)+), "`", $(" tag ", stringify!($tag),)? ".")]
+                pub $field: $type,
+            )*
+            /// Tagged fields that this table does not know.
+            pub unknown_tagged_fields: TaggedFields,
+        }
+
+        #[allow(non_upper_case_globals)]
+        impl Specs<$name> {
+            $(
+                const $field: FieldSpec = field_spec!(stringify!($field) => $($spec)+)
+                    $(.tagged($tag, versions!($($tagged)+)))?
+                    $(.number($default as i64))?;
+            )*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $name {
+                    $($field: Value::initial(Specs::<$name>::$field.initial),)*
+                    unknown_tagged_fields: TaggedFields::default(),
+                }
+            }
+        }
+
+        #[allow(unused_variables, unused_mut)]
+        impl Value for $name {
+            fn decode_value(reader: &mut Reader, at: At) -> Result<Self, DecodeError> {
+                let mut value = $name::default();
+                $(decode_field(&mut value.$field, reader, &Specs::<$name>::$field, at)?;)*
+                if at.flexible {
+                    value.unknown_tagged_fields = decode_tagged_fields(reader, |tag, reader| {
+                        match tag {
+                            $($(
+                                $tag if Specs::<$name>::$field.tagged.contains(at.version) => {
+                                    let spec = &Specs::<$name>::$field;
+                                    value.$field = Value::decode_value(reader, spec.at(at))
+                                        .map_err(|error| error.in_field(spec.name))?;
+                                }
+                            )?)*
+                            _ => return Ok(false),
+                        }
+                        #[allow(unreachable_code)]
+                        Ok(true)
+                    })?;
+                }
+                Ok(value)
+            }
+
+            fn encode_value(&self, writer: &mut Writer, at: At) -> Result<(), EncodeError> {
+                $(encode_field(&self.$field, writer, &Specs::<$name>::$field, at)?;)*
+                if at.flexible {
+                    let mut tagged = TaggedEncoder::new(&self.unknown_tagged_fields, at);
+                    $($( let _: u32 = $tag; tagged.count(&self.$field, &Specs::<$name>::$field); )?)*
+                    tagged.begin(writer);
+                    $($( let _: u32 = $tag; tagged.write(&self.$field, writer, &Specs::<$name>::$field)?; )?)*
+                    tagged.end(writer);
+                } else if !self.unknown_tagged_fields.is_empty() {
+                    return Err(EncodeError::TaggedFieldsNotAllowed { version: at.version });
+                }
+                Ok(())
+            }
+
+            fn size_value(&self, at: At) -> usize {
+                let mut size = 0;
+                $(size += size_field(&self.$field, &Specs::<$name>::$field, at);)*
+                if at.flexible {
+                    let mut tagged = TaggedEncoder::new(&self.unknown_tagged_fields, at);
+                    $($( let _: u32 = $tag; tagged.count(&self.$field, &Specs::<$name>::$field); )?)*
+                    size += tagged.size();
+                }
+                size
+            }
+
+            fn initial(_initial: $crate::codec::Initial) -> Self {
+                $name::default()
+            }
+
+            fn is_initial(&self, _initial: $crate::codec::Initial) -> bool {
+                *self == $name::default()
+            }
+
+            fn reflect(&mut self) -> Reflected<'_> {
+                Reflected::Struct(self)
+            }
+        }
+
+        impl Nullable for $name {
+            fn decode_nullable(reader: &mut Reader, at: At) -> Result<Option<Self>, DecodeError> {
+                $crate::codec::decode_nullable_struct(reader, at)
+            }
+
+            fn encode_nullable(value: Option<&Self>, writer: &mut Writer, at: At) -> Result<(), EncodeError> {
+                $crate::codec::encode_nullable_struct(value, writer, at)
+            }
+
+            fn size_nullable(value: Option<&Self>, at: At) -> usize {
+                $crate::codec::size_nullable_struct(value, at)
+            }
+        }
+
+        #[allow(unused_variables)]
+        impl ReflectStruct for $name {
+            fn visit_fields(&mut self, visitor: &mut dyn FnMut(&'static FieldSpec, Reflected<'_>)) {
+                $(visitor(&Specs::<$name>::$field, self.$field.reflect());)*
+            }
+
+            fn unknown_tagged_fields(&mut self) -> &mut TaggedFields {
+                &mut self.unknown_tagged_fields
+            }
+        }
+    };
+}
+
+pub(crate) use {field_spec, message, versions};

@@ -1,0 +1,426 @@
+//! How each of Kafka's types lies in bytes: numbers, strings, bytes, arrays, and null. Structs come from the macro.
+
+use super::reader::STRING_BYTES_MAX;
+use super::writer::unsigned_varint_size;
+use super::{
+    At, DecodeError, DecodeErrorKind, EncodeError, Initial, Reader, Reflected, StrBytes, Uuid,
+    Writer,
+};
+use bytes::Bytes;
+
+/// A value of one of Kafka's types.
+pub trait Value: Sized {
+    /// Reads a value.
+    fn decode_value(reader: &mut Reader, at: At) -> Result<Self, DecodeError>;
+    /// Appends the value.
+    fn encode_value(&self, writer: &mut Writer, at: At) -> Result<(), EncodeError>;
+    /// Bytes that [`Value::encode_value`] appends.
+    fn size_value(&self, at: At) -> usize;
+    /// The value that stands for this default.
+    fn initial(initial: Initial) -> Self;
+    /// Whether the value is this default.
+    fn is_initial(&self, initial: Initial) -> bool;
+    /// The value without its type.
+    fn reflect(&mut self) -> Reflected<'_>;
+}
+
+/// A type that has a null on the wire: strings, bytes and arrays in their length, structs in a byte before them.
+pub trait Nullable: Value {
+    /// Reads a value or null.
+    fn decode_nullable(reader: &mut Reader, at: At) -> Result<Option<Self>, DecodeError>;
+    /// Appends a value or null.
+    fn encode_nullable(
+        value: Option<&Self>,
+        writer: &mut Writer,
+        at: At,
+    ) -> Result<(), EncodeError>;
+    /// Bytes that [`Nullable::encode_nullable`] appends.
+    fn size_nullable(value: Option<&Self>, at: At) -> usize;
+}
+
+macro_rules! numbers {
+    ($($type:ty, $read:ident, $write:ident, $size:literal, $reflected:ident;)*) => {$(
+        impl Value for $type {
+            fn decode_value(reader: &mut Reader, _at: At) -> Result<Self, DecodeError> {
+                reader.$read()
+            }
+
+            fn encode_value(&self, writer: &mut Writer, _at: At) -> Result<(), EncodeError> {
+                writer.$write(*self);
+                Ok(())
+            }
+
+            fn size_value(&self, _at: At) -> usize {
+                $size
+            }
+
+            fn initial(initial: Initial) -> Self {
+                match initial {
+                    Initial::Number(number) => number as $type,
+                    Initial::Null => 0 as $type,
+                }
+            }
+
+            fn is_initial(&self, initial: Initial) -> bool {
+                *self == <$type as Value>::initial(initial)
+            }
+
+            fn reflect(&mut self) -> Reflected<'_> {
+                Reflected::$reflected(self)
+            }
+        }
+    )*};
+}
+
+numbers! {
+    i8, read_i8, write_i8, 1, I8;
+    i16, read_i16, write_i16, 2, I16;
+    u16, read_u16, write_u16, 2, U16;
+    i32, read_i32, write_i32, 4, I32;
+    u32, read_u32, write_u32, 4, U32;
+    i64, read_i64, write_i64, 8, I64;
+}
+
+impl Value for f64 {
+    fn decode_value(reader: &mut Reader, _at: At) -> Result<Self, DecodeError> {
+        reader.read_f64()
+    }
+
+    fn encode_value(&self, writer: &mut Writer, _at: At) -> Result<(), EncodeError> {
+        writer.write_f64(*self);
+        Ok(())
+    }
+
+    fn size_value(&self, _at: At) -> usize {
+        8
+    }
+
+    fn initial(initial: Initial) -> Self {
+        match initial {
+            Initial::Number(number) => number as f64,
+            Initial::Null => 0.0,
+        }
+    }
+
+    fn is_initial(&self, initial: Initial) -> bool {
+        *self == <f64 as Value>::initial(initial)
+    }
+
+    fn reflect(&mut self) -> Reflected<'_> {
+        Reflected::F64(self)
+    }
+}
+
+impl Value for bool {
+    fn decode_value(reader: &mut Reader, _at: At) -> Result<Self, DecodeError> {
+        reader.read_bool()
+    }
+
+    fn encode_value(&self, writer: &mut Writer, _at: At) -> Result<(), EncodeError> {
+        writer.write_bool(*self);
+        Ok(())
+    }
+
+    fn size_value(&self, _at: At) -> usize {
+        1
+    }
+
+    fn initial(initial: Initial) -> Self {
+        matches!(initial, Initial::Number(number) if number != 0)
+    }
+
+    fn is_initial(&self, initial: Initial) -> bool {
+        *self == <bool as Value>::initial(initial)
+    }
+
+    fn reflect(&mut self) -> Reflected<'_> {
+        Reflected::Bool(self)
+    }
+}
+
+impl Value for Uuid {
+    fn decode_value(reader: &mut Reader, _at: At) -> Result<Self, DecodeError> {
+        reader.read_uuid()
+    }
+
+    fn encode_value(&self, writer: &mut Writer, _at: At) -> Result<(), EncodeError> {
+        writer.write_uuid(*self);
+        Ok(())
+    }
+
+    fn size_value(&self, _at: At) -> usize {
+        16
+    }
+
+    fn initial(_initial: Initial) -> Self {
+        Uuid::ZERO
+    }
+
+    fn is_initial(&self, _initial: Initial) -> bool {
+        self.is_zero()
+    }
+
+    fn reflect(&mut self) -> Reflected<'_> {
+        Reflected::Uuid(self)
+    }
+}
+
+fn required<T>(value: Option<T>, reader: &Reader) -> Result<T, DecodeError> {
+    value.ok_or_else(|| reader.error(DecodeErrorKind::NullNotAllowed))
+}
+
+impl Value for StrBytes {
+    fn decode_value(reader: &mut Reader, at: At) -> Result<Self, DecodeError> {
+        let text = reader.read_nullable_string(at.flexible)?;
+        required(text, reader)
+    }
+
+    fn encode_value(&self, writer: &mut Writer, at: At) -> Result<(), EncodeError> {
+        Self::encode_nullable(Some(self), writer, at)
+    }
+
+    fn size_value(&self, at: At) -> usize {
+        Self::size_nullable(Some(self), at)
+    }
+
+    fn initial(_initial: Initial) -> Self {
+        StrBytes::EMPTY
+    }
+
+    fn is_initial(&self, _initial: Initial) -> bool {
+        self.as_byte_slice().is_empty()
+    }
+
+    fn reflect(&mut self) -> Reflected<'_> {
+        Reflected::String(self)
+    }
+}
+
+impl Nullable for StrBytes {
+    fn decode_nullable(reader: &mut Reader, at: At) -> Result<Option<Self>, DecodeError> {
+        reader.read_nullable_string(at.flexible)
+    }
+
+    fn encode_nullable(
+        value: Option<&Self>,
+        writer: &mut Writer,
+        at: At,
+    ) -> Result<(), EncodeError> {
+        writer.write_optional_string(value, at.flexible)
+    }
+
+    fn size_nullable(value: Option<&Self>, at: At) -> usize {
+        let length = value.map(|text| text.as_byte_slice().len());
+        if at.flexible {
+            compact_length_size(length) + length.unwrap_or(0)
+        } else {
+            2 + length.unwrap_or(0)
+        }
+    }
+}
+
+impl Value for Bytes {
+    fn decode_value(reader: &mut Reader, at: At) -> Result<Self, DecodeError> {
+        let bytes = reader.read_nullable_bytes(at.flexible)?;
+        required(bytes, reader)
+    }
+
+    fn encode_value(&self, writer: &mut Writer, at: At) -> Result<(), EncodeError> {
+        writer.write_nullable_bytes(Some(self), at.flexible)
+    }
+
+    fn size_value(&self, at: At) -> usize {
+        Self::size_nullable(Some(self), at)
+    }
+
+    fn initial(_initial: Initial) -> Self {
+        Bytes::new()
+    }
+
+    fn is_initial(&self, _initial: Initial) -> bool {
+        self.is_empty()
+    }
+
+    fn reflect(&mut self) -> Reflected<'_> {
+        Reflected::Bytes(self)
+    }
+}
+
+impl Nullable for Bytes {
+    fn decode_nullable(reader: &mut Reader, at: At) -> Result<Option<Self>, DecodeError> {
+        reader.read_nullable_bytes(at.flexible)
+    }
+
+    fn encode_nullable(
+        value: Option<&Self>,
+        writer: &mut Writer,
+        at: At,
+    ) -> Result<(), EncodeError> {
+        writer.write_nullable_bytes(value, at.flexible)
+    }
+
+    fn size_nullable(value: Option<&Self>, at: At) -> usize {
+        length_size(value.map(Bytes::len), at) + value.map_or(0, Bytes::len)
+    }
+}
+
+fn compact_length_size(length: Option<usize>) -> usize {
+    length.map_or(1, |length| unsigned_varint_size(length as u32 + 1))
+}
+
+fn length_size(length: Option<usize>, at: At) -> usize {
+    if at.flexible {
+        compact_length_size(length)
+    } else {
+        4
+    }
+}
+
+/// An array's first allocation: what a count from the wire may cost before the elements prove it.
+const ARRAY_BYTES_FIRST: usize = 4096;
+
+impl<T: Value + 'static> Value for Vec<T> {
+    fn decode_value(reader: &mut Reader, at: At) -> Result<Self, DecodeError> {
+        let array = Self::decode_nullable(reader, at)?;
+        required(array, reader)
+    }
+
+    fn encode_value(&self, writer: &mut Writer, at: At) -> Result<(), EncodeError> {
+        Self::encode_nullable(Some(self), writer, at)
+    }
+
+    fn size_value(&self, at: At) -> usize {
+        Self::size_nullable(Some(self), at)
+    }
+
+    fn initial(_initial: Initial) -> Self {
+        Vec::new()
+    }
+
+    fn is_initial(&self, _initial: Initial) -> bool {
+        self.is_empty()
+    }
+
+    fn reflect(&mut self) -> Reflected<'_> {
+        Reflected::Array(self)
+    }
+}
+
+impl<T: Value + 'static> Nullable for Vec<T> {
+    fn decode_nullable(reader: &mut Reader, at: At) -> Result<Option<Self>, DecodeError> {
+        let Some(count) = reader.read_array_length(at.flexible)? else {
+            return Ok(None);
+        };
+        // Grown as elements arrive: a count is only an announcement, and memory follows bytes that were there.
+        let mut array = Vec::new();
+        for _ in 0..count {
+            if array.len() == array.capacity() {
+                let least = (ARRAY_BYTES_FIRST / size_of::<T>().max(1)).max(1);
+                let additional = array.len().max(least).min(count - array.len());
+                reader.charge(additional.saturating_mul(size_of::<T>()))?;
+                array.reserve_exact(additional);
+            }
+            array.push(T::decode_value(reader, at.element())?);
+        }
+        Ok(Some(array))
+    }
+
+    fn encode_nullable(
+        value: Option<&Self>,
+        writer: &mut Writer,
+        at: At,
+    ) -> Result<(), EncodeError> {
+        writer.write_length(value.map(Vec::len), at.flexible)?;
+        for element in value.into_iter().flatten() {
+            element.encode_value(writer, at.element())?;
+        }
+        Ok(())
+    }
+
+    fn size_nullable(value: Option<&Self>, at: At) -> usize {
+        let elements: usize = value
+            .into_iter()
+            .flatten()
+            .map(|element| element.size_value(at.element()))
+            .sum();
+        length_size(value.map(Vec::len), at) + elements
+    }
+}
+
+impl<T: Nullable + 'static> Value for Option<T> {
+    fn decode_value(reader: &mut Reader, at: At) -> Result<Self, DecodeError> {
+        if at.nullable {
+            T::decode_nullable(reader, at)
+        } else {
+            T::decode_value(reader, at).map(Some)
+        }
+    }
+
+    fn encode_value(&self, writer: &mut Writer, at: At) -> Result<(), EncodeError> {
+        match self {
+            _ if at.nullable => T::encode_nullable(self.as_ref(), writer, at),
+            Some(value) => value.encode_value(writer, at),
+            None => Err(EncodeError::NullNotAllowed { field: "" }),
+        }
+    }
+
+    fn size_value(&self, at: At) -> usize {
+        match self {
+            _ if at.nullable => T::size_nullable(self.as_ref(), at),
+            Some(value) => value.size_value(at),
+            None => 0,
+        }
+    }
+
+    fn initial(initial: Initial) -> Self {
+        match initial {
+            Initial::Null => None,
+            number => Some(T::initial(number)),
+        }
+    }
+
+    fn is_initial(&self, initial: Initial) -> bool {
+        match (self, initial) {
+            (None, Initial::Null) => true,
+            (Some(value), Initial::Number(_)) => value.is_initial(initial),
+            _ => false,
+        }
+    }
+
+    fn reflect(&mut self) -> Reflected<'_> {
+        Reflected::Option(self)
+    }
+}
+
+const _: () = assert!(STRING_BYTES_MAX == i16::MAX as usize);
+
+/// A struct that may be null: a byte before it, negative for null.
+pub(crate) fn decode_nullable_struct<T: Value>(
+    reader: &mut Reader,
+    at: At,
+) -> Result<Option<T>, DecodeError> {
+    if reader.read_i8()? < 0 {
+        Ok(None)
+    } else {
+        T::decode_value(reader, at).map(Some)
+    }
+}
+
+pub(crate) fn encode_nullable_struct<T: Value>(
+    value: Option<&T>,
+    writer: &mut Writer,
+    at: At,
+) -> Result<(), EncodeError> {
+    match value {
+        None => writer.write_i8(-1),
+        Some(value) => {
+            writer.write_i8(1);
+            value.encode_value(writer, at)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn size_nullable_struct<T: Value>(value: Option<&T>, at: At) -> usize {
+    1 + value.map_or(0, |value| value.size_value(at))
+}
