@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod codec;
+pub mod compression;
 pub mod consumer_protocol;
 pub mod control_records;
 pub mod coordinator_records;
@@ -10,7 +11,10 @@ mod error_code;
 pub mod messages;
 pub mod metadata_records;
 pub mod other_data;
+pub mod records;
 pub mod remote_log_records;
 
+pub use api::{API_TABLE, ApiKey};
 pub use codec::{Message, StrBytes, Uuid};
 pub use error_code::ErrorCode;
+pub use messages::registry;

@@ -595,3 +595,15 @@ pub const MESSAGES: &[MessageInfo] = &[
     write_txn_markers_request::INFO,
     write_txn_markers_response::INFO,
 ];
+
+/// Every message that a table describes, requests and records alike: for tools and tests that handle all of them.
+pub fn registry() -> impl Iterator<Item = &'static MessageInfo> {
+    MESSAGES
+        .iter()
+        .chain(crate::metadata_records::MESSAGES)
+        .chain(crate::coordinator_records::messages())
+        .chain(crate::control_records::MESSAGES)
+        .chain(crate::consumer_protocol::MESSAGES)
+        .chain(crate::remote_log_records::MESSAGES)
+        .chain(crate::other_data::MESSAGES)
+}
