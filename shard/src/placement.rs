@@ -1,0 +1,201 @@
+//! What the metadata places on this shard: partitions made, adopted, configured and deleted (M6, case 17).
+
+use std::sync::Arc;
+
+use odradek_wal::{CreateReplica, DirectoryId, Offset, ReplicaId, RetentionPolicy, TopicId};
+use smallvec::SmallVec;
+
+use crate::command::{CreatePartition, PartitionChange, PartitionKey};
+use crate::config::TopicConfig;
+use crate::message::Message;
+use crate::partition::{Offsets, Partition};
+use crate::shard::{Shard, Topic};
+
+impl Shard {
+    pub(crate) fn apply_metadata(&mut self, changes: Vec<PartitionChange>) {
+        for change in changes {
+            match change {
+                PartitionChange::Create(create) => self.create_partition(create),
+                PartitionChange::LeaderEpoch { key, leader_epoch } => {
+                    if let Some(slot) = self.index.get(&key).copied() {
+                        let partition = self.partition_mut(slot);
+                        partition.leader_epoch = partition.leader_epoch.max(leader_epoch);
+                    }
+                }
+                PartitionChange::InSync { key, in_sync, replicas } => {
+                    if let Some(slot) = self.index.get(&key).copied() {
+                        let partition = self.partition_mut(slot);
+                        partition.in_sync = in_sync;
+                        partition.replicas = replicas;
+                    }
+                }
+                PartitionChange::Config { topic_id, config } => self.configure_topic(topic_id, config),
+                PartitionChange::Delete { key } => self.delete_partition(&key),
+                PartitionChange::CaughtUp { metadata_offset, unfenced } => self.judge_strays(metadata_offset, unfenced),
+            }
+        }
+    }
+
+    fn create_partition(&mut self, create: CreatePartition) {
+        let key = create.key;
+        if let Some(slot) = self.index.get(&key).copied() {
+            let partition = self.partition_mut(slot);
+            partition.leader_epoch = partition.leader_epoch.max(create.leader_epoch);
+            partition.in_sync = create.in_sync;
+            partition.replicas = create.replicas;
+            return self.configure_topic(key.topic_id, create.config);
+        }
+        let assigned = create.directory.and_then(|id| self.directory_position(id));
+        let placed = match self.strays.claim(&key, assigned) {
+            Some(found) => Some(found),
+            None => self.create_replica(&create, assigned),
+        };
+        let Some((directory, replica)) = placed else { return };
+        let Some(state) = self.directories[directory].log.replica(replica) else { return };
+        let (log_start, log_end) = (state.log_start, state.log_end.max(state.log_start));
+        let producers = self.directories[directory].recovered.take(replica, log_end);
+        let had_producers = producers.is_some();
+        let topic = self.topic_for(&create);
+        let partition = Partition {
+            key,
+            topic,
+            replica,
+            offsets: Offsets::recovered(log_start, log_end),
+            producers,
+            watchers: SmallVec::new(),
+            leader_epoch: create.leader_epoch,
+            directory: directory as u16,
+            in_sync: create.in_sync,
+            replicas: create.replicas,
+            producers_changed: false,
+            expiry_queued: false,
+        };
+        let slot = self.partitions.insert(partition) as u32;
+        self.index.insert(key, slot);
+        self.topics[topic as usize].partitions.push(slot);
+        self.directories[directory].by_replica.insert(replica, slot);
+        self.directories[directory].log.set_high_watermark(replica, log_end);
+        self.set_retention(slot);
+        if had_producers {
+            self.queue_expiry(slot, self.now.monotonic_us);
+        }
+    }
+
+    /// A new replica in the directory assigned, else in the one that holds the fewest.
+    fn create_replica(&mut self, create: &CreatePartition, assigned: Option<usize>) -> Option<(usize, ReplicaId)> {
+        let online = |directory: &usize| self.directories[*directory].online;
+        let directory = assigned.filter(online).or_else(|| {
+            let all = (0..self.directories.len()).filter(online);
+            all.min_by_key(|directory| self.directories[*directory].by_replica.len())
+        });
+        let Some(directory) = directory else {
+            self.message(Message::AppendRefused { key: create.key, reason: "no log directory is online".to_owned() });
+            return None;
+        };
+        let now = self.now;
+        let replica = CreateReplica {
+            topic_id: create.key.topic_id,
+            partition: create.key.partition,
+            metadata_offset: create.metadata_offset,
+        };
+        match self.directories[directory].call(|log, out| log.create_replica(now, replica, out)) {
+            Ok(replica) => Some((directory, replica)),
+            Err(refusal) => {
+                self.message(Message::AppendRefused { key: create.key, reason: refusal.to_string() });
+                None
+            }
+        }
+    }
+
+    fn directory_position(&self, id: DirectoryId) -> Option<usize> {
+        self.directories.iter().position(|directory| directory.id == id)
+    }
+
+    fn topic_for(&mut self, create: &CreatePartition) -> u32 {
+        let id = create.key.topic_id;
+        if let Some(topic) = self.topic_index.get(&id) {
+            return *topic;
+        }
+        let topic = Topic {
+            id,
+            name: create.topic_name.clone(),
+            config: create.config.clone(),
+            partitions: Vec::new(),
+        };
+        if topic.config.cleanup.compact {
+            self.message(Message::CompactionNotDone { topic: topic.name.clone() });
+        }
+        let topic = self.topics.insert(topic) as u32;
+        self.topic_index.insert(id, topic);
+        topic
+    }
+
+    fn configure_topic(&mut self, topic_id: TopicId, config: Arc<TopicConfig>) {
+        let Some(topic) = self.topic_index.get(&topic_id).copied() else { return };
+        let topic = &mut self.topics[topic as usize];
+        if *topic.config == *config {
+            return;
+        }
+        let newly_compacted = config.cleanup.compact && !topic.config.cleanup.compact;
+        topic.config = config;
+        let (name, slots) = (topic.name.clone(), topic.partitions.clone());
+        if newly_compacted {
+            self.message(Message::CompactionNotDone { topic: name });
+        }
+        for slot in slots {
+            self.set_retention(slot);
+        }
+    }
+
+    /// Retention by time and size is the log's work; a topic that is only compacted keeps all.
+    fn set_retention(&mut self, slot: u32) {
+        let config = &self.topic_of(slot).config;
+        let policy = if config.cleanup.delete {
+            RetentionPolicy { ms: config.retention_ms, bytes: config.retention_bytes }
+        } else {
+            RetentionPolicy::KEEP
+        };
+        let replica = self.partition(slot).replica;
+        self.directory_mut(slot).log.set_retention(replica, policy);
+    }
+
+    fn delete_partition(&mut self, key: &PartitionKey) {
+        let Some(slot) = self.index.get(key).copied() else { return };
+        self.tell_watchers(slot, usize::MAX >> 1); // They learn that it is gone.
+        self.index.remove(key);
+        let partition = self.partitions.remove(slot as usize);
+        let directory = usize::from(partition.directory);
+        self.directories[directory].by_replica.remove(&partition.replica);
+        let topic = &mut self.topics[partition.topic as usize];
+        topic.partitions.retain(|other| *other != slot);
+        if topic.partitions.is_empty() {
+            let topic = self.topics.remove(partition.topic as usize);
+            self.topic_index.remove(&topic.id);
+        }
+        self.delete_replica(directory, partition.replica, *key);
+    }
+
+    /// Gives a replica's space back. A log that refuses keeps it: it is a stray at the next start.
+    pub(crate) fn delete_replica(&mut self, directory: usize, replica: ReplicaId, key: PartitionKey) {
+        let now = self.now;
+        let deleted = self.directories[directory].call(|log, out| log.delete_replica(now, replica, out));
+        match deleted {
+            Ok(lsn) => {
+                let last = &mut self.directories[directory].last_lsn;
+                *last = (*last).max(lsn);
+            }
+            Err(refusal) => self.message(Message::AppendRefused { key, reason: refusal.to_string() }),
+        }
+    }
+}
+
+/// A replica's first offset and end, as tests and metrics ask for them.
+impl Shard {
+    /// Size and ends of the replica of a partition led here: bytes, log start, log end.
+    pub fn replica_size(&self, key: &PartitionKey) -> Option<(u64, Offset, Offset)> {
+        let slot = *self.index.get(key)?;
+        let partition = self.partition(slot);
+        let state = self.directories[usize::from(partition.directory)].log.replica(partition.replica)?;
+        Some((state.bytes, state.log_start, state.log_end))
+    }
+}
