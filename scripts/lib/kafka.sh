@@ -5,7 +5,7 @@ KAFKA_HOME=$ODRADEK_CACHE/kafka-$KAFKA_VERSION
 KAFKA_LIBS=$KAFKA_HOME/libs
 
 # Prints the home of a JDK (with javac) of version 17 or newer; fails when there is none.
-# The oldest that will do is preferred last: brokers run best on the newest.
+# JAVA_HOME wins; then the newest.
 find_java_home() {
     local candidate major best= best_major=0
     for candidate in "${JAVA_HOME:-}" /usr/lib/jvm/* "$(dirname "$(dirname "$(readlink -f "$(command -v javac 2>/dev/null)" 2>/dev/null)")" 2>/dev/null)"; do
@@ -18,12 +18,16 @@ find_java_home() {
     [ -n "$best" ] && echo "$best"
 }
 
-# kafka_main CLASS ARGS...: runs one main class from the jars, quietly, with a small heap.
+# kafka_main CLASS ARGS...: runs one main class from the jars, quietly, with a small heap. From Java 19 on the classes
+# loaded by the first run are archived in the cache: later runs start twice as fast.
 kafka_main() {
-    local class=$1
+    local class=$1 archive=
     shift
-    "${KAFKA_JAVA:=$(find_java_home)/bin/java}" ${KAFKA_JAVA_OPTIONS:--Xmx256m -Xshare:auto -XX:TieredStopAtLevel=1} \
-        -Dlog4j2.configurationFile="${KAFKA_LOG_CONFIG:-$LIB_FOLDER/../kafka/log4j2-tools.yaml}" \
-        -cp "$KAFKA_LIBS/*" "$class" "$@"
+    : "${KAFKA_JAVA:=$(find_java_home)/bin/java}"
+    if [ -z "${KAFKA_JAVA_MAJOR:-}" ]; then KAFKA_JAVA_MAJOR=$("$KAFKA_JAVA" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p'); fi
+    [ "$KAFKA_JAVA_MAJOR" -ge 19 ] && archive="-XX:+AutoCreateSharedArchive -XX:SharedArchiveFile=$KAFKA_HOME/$class.jsa"
+    "$KAFKA_JAVA" ${KAFKA_JAVA_OPTIONS:--Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1} $archive -Xlog:disable -Xlog:all=off \
+        -Dlog4j2.configurationFile="$LIB_FOLDER/../kafka/log4j2-tools.yaml" \
+        -cp "${KAFKA_CLASSES:+$KAFKA_CLASSES:}$KAFKA_LIBS/*" "$class" "$@"
 }
 LIB_FOLDER=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
