@@ -1,0 +1,295 @@
+//! Reads the bytes of a snapshot in pieces of any size, checks them, and gives out header, records
+//! and footer. Writing is next door in `writer.rs`.
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use odradek_protocol::control_records::SnapshotHeaderRecord;
+use odradek_protocol::records::{self, BatchError, BatchHeader, HEADER_BYTES};
+
+use crate::consensus::batch::{self, BatchFault};
+use crate::consensus::{BATCH_BYTES_MAX, SnapshotId, SnapshotView, VoterSet};
+
+/// What the header batch says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SnapshotHeader {
+    /// Time of the newest record contained, in milliseconds.
+    pub last_contained_log_timestamp_ms: i64,
+    /// kraft.version, 0 without the record.
+    pub kraft_version: i16,
+    /// Voters, none without the record.
+    pub voters: Option<VoterSet>,
+}
+
+/// A piece of a snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SnapshotPart {
+    /// Comes first.
+    Header(SnapshotHeader),
+    /// Values of the framed metadata records of one batch.
+    Records(Vec<Bytes>),
+    /// Comes last.
+    Footer,
+}
+
+/// Why bytes are no snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SnapshotError {
+    /// A batch is broken.
+    Batch {
+        /// Byte position of the batch in the file.
+        position: u64,
+        /// What is wrong with it.
+        fault: BatchFault,
+    },
+    /// A batch is larger than any that is written.
+    BatchTooLarge {
+        /// Byte position of the batch in the file.
+        position: u64,
+        /// Its length.
+        length: usize,
+    },
+    /// Offsets do not count from 0 without a gap.
+    Offset {
+        /// Expected base offset.
+        expected: i64,
+        /// Found base offset.
+        found: i64,
+    },
+    /// A batch has another epoch than the snapshot's name.
+    Epoch {
+        /// Of the name.
+        expected: i32,
+        /// Found.
+        found: i32,
+    },
+    /// Does not begin with a SnapshotHeader record.
+    HeaderMissing,
+    /// Ends without a SnapshotFooter record: cut off.
+    FooterMissing,
+    /// Goes on after the footer.
+    AfterFooter {
+        /// Byte position of what follows.
+        position: u64,
+    },
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("metadata snapshot: ")?;
+        match self {
+            SnapshotError::Batch { position, fault } => {
+                write!(formatter, "batch at byte {position}: {fault}")
+            }
+            SnapshotError::BatchTooLarge { position, length } => write!(
+                formatter,
+                "batch at byte {position} claims {length} bytes, more than any snapshot holds"
+            ),
+            SnapshotError::Offset { expected, found } => write!(
+                formatter,
+                "a batch starts at offset {found}, expected {expected}"
+            ),
+            SnapshotError::Epoch { expected, found } => write!(
+                formatter,
+                "a batch has epoch {found}, the file's name says {expected}"
+            ),
+            SnapshotError::HeaderMissing => formatter.write_str("no header record at its start"),
+            SnapshotError::FooterMissing => {
+                formatter.write_str("no footer record at its end: the file is cut off")
+            }
+            SnapshotError::AfterFooter { position } => {
+                write!(formatter, "data after the footer, at byte {position}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
+/// Reads one snapshot: `feed` pieces of the file in order, then `finish`.
+#[derive(Debug)]
+pub struct SnapshotReader {
+    /// None accepts whatever epoch the first batch has (`bootstrap.checkpoint` has no name).
+    epoch: Option<i32>,
+    pending: BytesMut,
+    position: u64,
+    next_offset: i64,
+    header_seen: bool,
+    footer_seen: bool,
+}
+
+impl SnapshotReader {
+    /// A reader that checks the epoch of every batch against the file's name.
+    pub fn new(id: SnapshotId) -> Self {
+        Self {
+            epoch: Some(id.epoch),
+            ..Self::unnamed()
+        }
+    }
+
+    /// A reader for a file without offset and epoch in its name.
+    pub fn unnamed() -> Self {
+        Self {
+            epoch: None,
+            pending: BytesMut::new(),
+            position: 0,
+            next_offset: 0,
+            header_seen: false,
+            footer_seen: false,
+        }
+    }
+
+    /// Takes the next bytes of the file and adds what is whole by now to `parts`. Keeps at most
+    /// one unfinished batch.
+    pub fn feed(
+        &mut self,
+        bytes: &[u8],
+        parts: &mut Vec<SnapshotPart>,
+    ) -> Result<(), SnapshotError> {
+        self.pending.extend_from_slice(bytes);
+        while self.pending.len() >= HEADER_BYTES {
+            let header =
+                BatchHeader::parse(&self.pending).map_err(|error| self.fault(error.into()))?;
+            let length = header.size_bytes();
+            if length > 2 * BATCH_BYTES_MAX {
+                let position = self.position;
+                return Err(SnapshotError::BatchTooLarge { position, length });
+            }
+            if self.pending.len() < length {
+                break;
+            }
+            let one = self.pending.split_to(length).freeze();
+            let part = self.read_batch(&header, one)?;
+            self.position += length as u64;
+            parts.push(part);
+        }
+        Ok(())
+    }
+
+    /// Checks that the snapshot is whole.
+    pub fn finish(self) -> Result<(), SnapshotError> {
+        if !self.header_seen {
+            return Err(SnapshotError::HeaderMissing);
+        }
+        if !self.footer_seen || !self.pending.is_empty() {
+            return Err(SnapshotError::FooterMissing);
+        }
+        Ok(())
+    }
+
+    fn fault(&self, fault: BatchFault) -> SnapshotError {
+        SnapshotError::Batch {
+            position: self.position,
+            fault,
+        }
+    }
+
+    fn read_batch(
+        &mut self,
+        header: &BatchHeader,
+        bytes: Bytes,
+    ) -> Result<SnapshotPart, SnapshotError> {
+        if self.footer_seen {
+            let position = self.position;
+            return Err(SnapshotError::AfterFooter { position });
+        }
+        let parsed = batch::parse_batches(&bytes).map_err(|fault| self.fault(fault))?;
+        let Some(parsed) = parsed.into_iter().next() else {
+            return Err(self.fault(BatchFault::Format(BatchError::BadLength(0))));
+        };
+        if header.base_offset != self.next_offset {
+            return Err(SnapshotError::Offset {
+                expected: self.next_offset,
+                found: header.base_offset,
+            });
+        }
+        let epoch = *self.epoch.get_or_insert(parsed.batch.epoch);
+        if parsed.batch.epoch != epoch {
+            return Err(SnapshotError::Epoch {
+                expected: epoch,
+                found: parsed.batch.epoch,
+            });
+        }
+        self.next_offset = parsed.batch.end;
+        if !self.header_seen {
+            return self.read_header(parsed);
+        }
+        if parsed.batch.control {
+            return self.read_footer(&parsed.batch.bytes);
+        }
+        self.read_records(&parsed.batch.bytes)
+    }
+
+    fn read_header(&mut self, parsed: batch::ParsedBatch) -> Result<SnapshotPart, SnapshotError> {
+        let controls = if parsed.batch.control {
+            batch::control_records(&parsed.batch.bytes).map_err(|fault| self.fault(fault))?
+        } else {
+            Vec::new()
+        };
+        let Some((batch::SNAPSHOT_HEADER, value)) = controls.into_iter().next() else {
+            return Err(SnapshotError::HeaderMissing);
+        };
+        let header: SnapshotHeaderRecord =
+            batch::read_control(batch::SNAPSHOT_HEADER, value).map_err(|fault| self.fault(fault))?;
+        self.header_seen = true;
+        Ok(SnapshotPart::Header(SnapshotHeader {
+            last_contained_log_timestamp_ms: header.last_contained_log_timestamp,
+            kraft_version: parsed.kraft_version.unwrap_or(0),
+            voters: parsed.voters,
+        }))
+    }
+
+    fn read_footer(&mut self, bytes: &Bytes) -> Result<SnapshotPart, SnapshotError> {
+        let controls = batch::control_records(bytes).map_err(|fault| self.fault(fault))?;
+        self.footer_seen = controls
+            .iter()
+            .any(|(control_type, _)| *control_type == batch::SNAPSHOT_FOOTER);
+        if self.footer_seen {
+            Ok(SnapshotPart::Footer)
+        } else {
+            // A control batch in the middle says nothing of metadata.
+            Ok(SnapshotPart::Records(Vec::new()))
+        }
+    }
+
+    fn read_records(&self, bytes: &Bytes) -> Result<SnapshotPart, SnapshotError> {
+        let read = || -> Result<Vec<Bytes>, BatchError> {
+            let mut values = Vec::new();
+            for record in records::records(bytes, batch::DECOMPRESSED_BYTES_MAX)? {
+                values.push(record?.value.unwrap_or_default());
+            }
+            Ok(values)
+        };
+        read()
+            .map(SnapshotPart::Records)
+            .map_err(|error| self.fault(error.into()))
+    }
+}
+
+/// Reads a snapshot held in memory: what it says of the quorum, and its metadata records.
+pub fn read_snapshot(
+    id: SnapshotId,
+    bytes: &[u8],
+) -> Result<(SnapshotView, SnapshotHeader, Vec<Bytes>), SnapshotError> {
+    let mut reader = SnapshotReader::new(id);
+    let mut parts = Vec::new();
+    reader.feed(bytes, &mut parts)?;
+    reader.finish()?;
+    let mut found_header = None;
+    let mut all_records = Vec::new();
+    for part in parts {
+        match part {
+            SnapshotPart::Header(header) => found_header = Some(header),
+            SnapshotPart::Records(records) => all_records.extend(records),
+            SnapshotPart::Footer => {}
+        }
+    }
+    let header = found_header.ok_or(SnapshotError::HeaderMissing)?;
+    let view = SnapshotView {
+        id,
+        size_bytes: bytes.len() as u64,
+        kraft_version: header.kraft_version,
+        voters: header.voters.clone(),
+    };
+    Ok((view, header, all_records))
+}
