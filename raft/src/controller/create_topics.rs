@@ -1,0 +1,448 @@
+//! CreateTopics, versions 2-7. Everything of one request becomes one batch, or nothing does. Not done: create.topic.policy (no plug-ins)
+//! and the controller mutation quota (KIP-599).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use odradek_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use odradek_protocol::messages::create_topics_response::{
+    CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
+};
+use odradek_protocol::metadata_records::{
+    ConfigRecord, MetadataRecord, PartitionRecord, TopicRecord,
+};
+use odradek_protocol::{ErrorCode, StrBytes, Uuid};
+
+use super::options::{CallContext, ControllerResult, OPERATION_RECORDS_MAX, Refusal};
+use super::topic_names::{colliding_topic, names_collide, validate_topic_name};
+use super::{QuorumController, placement};
+use crate::configs::{ConfigLayers, ConfigMap, Scope, shown_definitions, validate_topic_configs};
+use crate::image::{ConfigResource, directory_id, resource_type};
+
+/// The topic that consensus itself writes; nobody creates or deletes it.
+pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
+
+/// A topic that was found good.
+struct NewTopic {
+    id: Uuid,
+    records: Vec<MetadataRecord>,
+    partitions: i32,
+    replication_factor: i16,
+    configs: ConfigMap,
+}
+
+impl QuorumController {
+    /// Creates topics, or with `validate_only` tells what would happen.
+    pub fn create_topics(
+        &mut self,
+        request: &CreateTopicsRequest,
+        context: &CallContext,
+    ) -> ControllerResult<CreateTopicsResponse> {
+        let mut results: BTreeMap<&str, Result<NewTopic, Refusal>> = BTreeMap::new();
+        let mut order: Vec<&str> = Vec::new();
+        let repeated = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
+        let mut records_left = OPERATION_RECORDS_MAX;
+        for topic in &request.topics {
+            let name = topic.name.as_str();
+            if results.contains_key(name) {
+                continue;
+            }
+            let result = if repeated.contains(name) {
+                Err(Refusal::new(
+                    ErrorCode::InvalidRequest,
+                    "Duplicate topic name.",
+                ))
+            } else {
+                self.new_topic(topic, &results, records_left)
+            };
+            if let Ok(topic) = &result {
+                records_left -= topic.records.len();
+            }
+            if matches!(&result, Err(refusal) if refusal.code == ErrorCode::PolicyViolation) {
+                // Too much in all: nothing of the request is done, so that it is done once or not at all.
+                return refuse_all(request, &Refusal::too_large());
+            }
+            order.push(name);
+            results.insert(name, result);
+        }
+        let mut records = Vec::new();
+        let mut response = CreateTopicsResponse::default();
+        for name in order {
+            let result = results
+                .remove(name)
+                .expect("one was inserted for each name");
+            response
+                .topics
+                .push(self.create_result(name, &result, context));
+            if let Ok(topic) = result {
+                records.extend(topic.records);
+            }
+        }
+        if request.validate_only {
+            records.clear();
+        }
+        ControllerResult::atomic(records, response)
+    }
+
+    fn new_topic(
+        &mut self,
+        topic: &CreatableTopic,
+        others: &BTreeMap<&str, Result<NewTopic, Refusal>>,
+        records_left: usize,
+    ) -> Result<NewTopic, Refusal> {
+        self.check_active()?;
+        let name = topic.name.as_str();
+        self.check_new_name(name)?;
+        let twin = others
+            .iter()
+            .find(|(other, result)| result.is_ok() && names_collide(other, name));
+        if let Some((other, _)) = twin {
+            return Err(collision(name, other));
+        }
+        let configs = self.new_topic_configs(topic)?;
+        let replicas = self.new_topic_replicas(topic, records_left)?;
+        let id = self.random.uuid();
+        let mut records = vec![
+            TopicRecord {
+                name: topic.name.detached(),
+                topic_id: id,
+                ..TopicRecord::default()
+            }
+            .into(),
+        ];
+        // Configs before partitions: a broker that applies the first partition already knows how to keep it.
+        records.extend(configs.iter().map(|(key, value)| {
+            MetadataRecord::Config(ConfigRecord {
+                resource_type: resource_type::TOPIC,
+                resource_name: topic.name.detached(),
+                name: key.clone(),
+                value: Some(value.clone()),
+                ..ConfigRecord::default()
+            })
+        }));
+        let partitions = replicas.len() as i32;
+        let replication_factor = replicas.first().map_or(0, Vec::len) as i16;
+        for (number, replicas) in (0..).zip(replicas) {
+            records.push(self.new_partition(id, number, replicas)?.into());
+        }
+        if records.len() > records_left {
+            return Err(Refusal::too_large());
+        }
+        Ok(NewTopic {
+            id,
+            records,
+            partitions,
+            replication_factor,
+            configs,
+        })
+    }
+
+    fn check_new_name(&self, name: &str) -> Result<(), Refusal> {
+        if name == METADATA_TOPIC {
+            return Err(Refusal::new(
+                ErrorCode::TopicAuthorizationFailed,
+                "The metadata topic belongs to the quorum.",
+            ));
+        }
+        validate_topic_name(name)?;
+        if self.topics().by_name(name).is_some() {
+            return Err(Refusal::new(
+                ErrorCode::TopicAlreadyExists,
+                format!("Topic '{name}' already exists."),
+            ));
+        }
+        match colliding_topic(self.topics(), name) {
+            Some(other) => Err(collision(name, &other)),
+            None => Ok(()),
+        }
+    }
+
+    fn new_topic_configs(&self, topic: &CreatableTopic) -> Result<ConfigMap, Refusal> {
+        let mut configs = ConfigMap::new();
+        for config in &topic.configs {
+            let Some(value) = &config.value else {
+                return Err(Refusal::new(
+                    ErrorCode::InvalidConfig,
+                    format!(
+                        "Null value not supported for topic configs: {}",
+                        config.name
+                    ),
+                ));
+            };
+            configs.insert(config.name.detached(), value.detached());
+        }
+        let values = configs
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()));
+        validate_topic_configs(values, &self.config_layers(None), self.options.topic_limits)
+            .map_err(|refusal| Refusal::new(ErrorCode::InvalidConfig, refusal.to_string()))?;
+        Ok(configs)
+    }
+
+    fn new_topic_replicas(
+        &mut self,
+        topic: &CreatableTopic,
+        records_left: usize,
+    ) -> Result<Vec<Vec<i32>>, Refusal> {
+        if !topic.assignments.is_empty() {
+            return self.assigned_replicas(topic, records_left);
+        }
+        if topic.replication_factor < -1 || topic.replication_factor == 0 {
+            return Err(Refusal::new(
+                ErrorCode::InvalidReplicationFactor,
+                "Replication factor must be larger than 0, or -1 to use the default value.",
+            ));
+        }
+        if topic.num_partitions < -1 || topic.num_partitions == 0 {
+            return Err(Refusal::new(
+                ErrorCode::InvalidPartitions,
+                "Number of partitions was set to an invalid non-positive value.",
+            ));
+        }
+        let layers = self.config_layers(None);
+        let partitions = match topic.num_partitions {
+            -1 => layers.broker_number("num.partitions").unwrap_or(1),
+            count => i64::from(count),
+        };
+        let replication_factor = match topic.replication_factor {
+            -1 => layers
+                .broker_number("default.replication.factor")
+                .unwrap_or(1),
+            factor => i64::from(factor),
+        };
+        if partitions >= records_left as i64 {
+            return Err(Refusal::too_large());
+        }
+        let replication_factor = replication_factor.clamp(1, i64::from(i16::MAX)) as usize;
+        let image = self.builder.image();
+        placement::place(
+            image,
+            &mut self.random,
+            0,
+            partitions.max(1) as usize,
+            replication_factor,
+        )
+    }
+
+    fn assigned_replicas(
+        &self,
+        topic: &CreatableTopic,
+        records_left: usize,
+    ) -> Result<Vec<Vec<i32>>, Refusal> {
+        let request = |message: &str| Err(Refusal::new(ErrorCode::InvalidRequest, message));
+        if topic.replication_factor != -1 {
+            return request(
+                "A manual partition assignment was specified, but replication factor was not set to -1.",
+            );
+        }
+        if topic.num_partitions != -1 {
+            return request(
+                "A manual partition assignment was specified, but numPartitions was not set to -1.",
+            );
+        }
+        if topic.assignments.len() >= records_left {
+            return Err(Refusal::too_large());
+        }
+        let mut assigned = BTreeMap::new();
+        for assignment in &topic.assignments {
+            let number = assignment.partition_index;
+            if assigned
+                .insert(number, assignment.broker_ids.clone())
+                .is_some()
+            {
+                return Err(Refusal::new(
+                    ErrorCode::InvalidReplicaAssignment,
+                    format!("Found multiple manual partition assignments for partition {number}"),
+                ));
+            }
+        }
+        if !assigned.keys().copied().eq(0..assigned.len() as i32) {
+            return Err(Refusal::new(
+                ErrorCode::InvalidReplicaAssignment,
+                "partitions should be a consecutive 0-based integer sequence",
+            ));
+        }
+        let assigned: Vec<Vec<i32>> = assigned.into_values().collect();
+        let factor = assigned[0].len();
+        for replicas in &assigned {
+            self.check_assignment(replicas, factor)?;
+        }
+        Ok(assigned)
+    }
+
+    /// Checks the replicas that somebody chose for one partition.
+    pub(super) fn check_assignment(&self, replicas: &[i32], factor: usize) -> Result<(), Refusal> {
+        let refuse =
+            |message: String| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
+        if replicas.is_empty() {
+            return refuse(
+                "The manual partition assignment includes an empty replica list.".into(),
+            );
+        }
+        if replicas.len() != factor {
+            return refuse(format!(
+                "The manual partition assignment includes a partition with {} replica(s), but this is not consistent with previous partitions, which have {factor} replica(s).",
+                replicas.len()
+            ));
+        }
+        for (place, replica) in replicas.iter().enumerate() {
+            if replicas[..place].contains(replica) {
+                return refuse(format!(
+                    "The manual partition assignment includes the broker {replica} more than once."
+                ));
+            }
+            if !self.image().brokers.contains_key(replica) {
+                return refuse(format!(
+                    "The manual partition assignment includes broker {replica}, but no such broker is registered."
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The record of a new partition: its first live replica leads, the live ones are in sync.
+    pub(super) fn new_partition(
+        &self,
+        topic_id: Uuid,
+        number: i32,
+        replicas: Vec<i32>,
+    ) -> Result<PartitionRecord, Refusal> {
+        let image = self.image();
+        let isr: Vec<i32> = replicas
+            .iter()
+            .copied()
+            .filter(|&replica| image.is_active_broker(replica))
+            .collect();
+        let Some(&leader) = isr.first() else {
+            return Err(Refusal::new(
+                ErrorCode::InvalidReplicaAssignment,
+                format!(
+                    "All brokers specified in the manual partition assignment for partition {number} are fenced or in controlled shutdown."
+                ),
+            ));
+        };
+        Ok(PartitionRecord {
+            partition_id: number,
+            topic_id,
+            directories: replicas
+                .iter()
+                .map(|&id| self.default_directory(id))
+                .collect(),
+            replicas,
+            isr,
+            leader,
+            leader_epoch: 0,
+            partition_epoch: 0,
+            ..PartitionRecord::default()
+        })
+    }
+
+    /// Where a broker puts a new replica, when that is certain: in its only directory.
+    pub(super) fn default_directory(&self, broker_id: i32) -> Uuid {
+        match self
+            .image()
+            .brokers
+            .get(&broker_id)
+            .map(|broker| &broker.directories[..])
+        {
+            Some([only]) => *only,
+            _ => directory_id::UNASSIGNED,
+        }
+    }
+
+    fn create_result(
+        &self,
+        name: &str,
+        result: &Result<NewTopic, Refusal>,
+        context: &CallContext,
+    ) -> CreatableTopicResult {
+        match result {
+            Err(refusal) => CreatableTopicResult {
+                name: StrBytes::from(name),
+                error_code: refusal.code.code(),
+                error_message: refusal.text(),
+                ..CreatableTopicResult::default()
+            },
+            Ok(topic) => CreatableTopicResult {
+                name: StrBytes::from(name),
+                topic_id: topic.id,
+                error_code: ErrorCode::None.code(),
+                error_message: None,
+                num_partitions: topic.partitions,
+                replication_factor: topic.replication_factor,
+                configs: (context.api_version >= 5).then(|| self.shown_configs(&topic.configs)),
+                ..CreatableTopicResult::default()
+            },
+        }
+    }
+
+    /// The whole config of a topic with these values, as version 5 and later show it (KIP-525).
+    fn shown_configs(&self, configs: &ConfigMap) -> Vec<CreatableTopicConfigs> {
+        let layers = ConfigLayers {
+            topic: Some(configs),
+            ..self.config_layers(None)
+        };
+        shown_definitions(Scope::Topic)
+            .filter_map(|definition| layers.topic_config(definition.key))
+            .map(|config| CreatableTopicConfigs {
+                name: StrBytes::from(config.definition.key),
+                value: config.value.map(StrBytes::from),
+                read_only: false,
+                config_source: config.source.code(),
+                is_sensitive: config.definition.is_sensitive(),
+                ..CreatableTopicConfigs::default()
+            })
+            .collect()
+    }
+
+    /// The records that set or remove a resource's configs.
+    pub(super) fn config_record(
+        resource: &ConfigResource,
+        key: &str,
+        value: Option<&str>,
+    ) -> MetadataRecord {
+        MetadataRecord::Config(ConfigRecord {
+            resource_type: resource.resource_type,
+            resource_name: resource.name.clone(),
+            name: StrBytes::from(key),
+            value: value.map(StrBytes::from),
+            ..ConfigRecord::default()
+        })
+    }
+}
+
+/// Names that come more than once.
+pub(super) fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let mut seen = BTreeSet::new();
+    names.filter(|name| !seen.insert(*name)).collect()
+}
+
+fn collision(name: &str, other: &str) -> Refusal {
+    Refusal::new(
+        ErrorCode::InvalidTopicException,
+        format!("Topic '{name}' collides with existing topic: {other}"),
+    )
+}
+
+fn refuse_all(
+    request: &CreateTopicsRequest,
+    refusal: &Refusal,
+) -> ControllerResult<CreateTopicsResponse> {
+    let names: BTreeSet<&str> = request
+        .topics
+        .iter()
+        .map(|topic| topic.name.as_str())
+        .collect();
+    let topics = names
+        .into_iter()
+        .map(|name| CreatableTopicResult {
+            name: StrBytes::from(name),
+            error_code: refusal.code.code(),
+            error_message: refusal.text(),
+            ..CreatableTopicResult::default()
+        })
+        .collect();
+    ControllerResult::unchanged(CreateTopicsResponse {
+        topics,
+        ..CreateTopicsResponse::default()
+    })
+}

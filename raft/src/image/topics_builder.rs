@@ -1,0 +1,293 @@
+//! Changing topics: slots are given out and taken back, lists interned, and what changed since the last publication noted. Reading is in
+//! `topics.rs`; which record does what is in `apply.rs`.
+
+use std::collections::BTreeMap;
+
+use odradek_protocol::{StrBytes, Uuid};
+use smallvec::SmallVec;
+
+use super::delta::{DeletedTopic, PartitionChange, TopicsDelta};
+use super::intern::{EMPTY, Interner};
+use super::topics::{PartitionEntry, PartitionView, Run, TopicEntry, TopicsImage};
+
+/// The working copy of the topics, and the look-ups that only a writer needs.
+#[derive(Clone, Debug)]
+pub(super) struct TopicsBuilder {
+    pub(super) image: TopicsImage,
+    pub(super) delta: TopicsDelta,
+    lists: Interner,
+    directories: Interner,
+    /// Free runs of slots: first slot to count.
+    free_slots: BTreeMap<u32, u32>,
+    free_indexes: Vec<u32>,
+    /// Freed since the last publication: deltas still name them, so they wait for it.
+    resting_slots: Vec<Run>,
+    resting_indexes: Vec<u32>,
+    /// The topic of the last record: records of one topic come together.
+    last: Option<(Uuid, u32)>,
+}
+
+impl TopicsBuilder {
+    pub(super) fn new(image: TopicsImage, seed: u64) -> TopicsBuilder {
+        let lists = Interner::new(&image.lists, seed);
+        let directories = Interner::new(&image.directories, seed);
+        let mut builder = TopicsBuilder {
+            image,
+            delta: TopicsDelta::default(),
+            lists,
+            directories,
+            free_slots: BTreeMap::new(),
+            free_indexes: Vec::new(),
+            resting_slots: Vec::new(),
+            resting_indexes: Vec::new(),
+            last: None,
+        };
+        builder.find_free();
+        builder
+    }
+
+    pub(super) fn index_of(&mut self, id: Uuid) -> Option<u32> {
+        if let Some((known, index)) = self.last
+            && known == id
+        {
+            return Some(index);
+        }
+        let index = *self.image.by_id.get(&id)?;
+        self.last = Some((id, index));
+        Some(index)
+    }
+
+    /// Adds a topic without partitions. The name must be free, and so must the id.
+    pub(super) fn create_topic(&mut self, name: &str, id: Uuid) {
+        let name = StrBytes::from(name.to_string());
+        let entry = TopicEntry {
+            name: name.clone(),
+            id,
+            runs: SmallVec::new(),
+            partitions: 0,
+        };
+        let index = match self.free_indexes.pop() {
+            Some(index) => {
+                *self.entry_mut(index) = Some(entry);
+                index
+            }
+            None => self.image.entries.push(Some(entry)) as u32,
+        };
+        let by_name = self.image.by_name.insert(name, index);
+        let by_id = self.image.by_id.insert(id, index);
+        assert!(
+            by_name.is_none() && by_id.is_none(),
+            "the caller checked that name and id are free"
+        );
+        self.last = Some((id, index));
+        self.delta.created.insert(id);
+    }
+
+    /// Sets a partition, new or known, and notes the change. `index` is that of a live topic.
+    pub(super) fn set_entry(&mut self, index: u32, number: i32, entry: PartitionEntry) {
+        let live = self.topic(index);
+        let (slot, created) = match live.slot_of(number) {
+            Some(slot) => (slot, false),
+            None => (self.add_slot(index, number as u32), true),
+        };
+        *self.slot_mut(slot) = entry;
+        self.delta
+            .partitions
+            .push(PartitionChange::new(index, number, slot, created));
+    }
+
+    /// A partition's entry, to be changed and set again.
+    pub(super) fn entry(&self, index: u32, number: i32) -> Option<PartitionEntry> {
+        let slot = self.topic(index).slot_of(number)?;
+        self.image.slots.get(slot as usize).copied()
+    }
+
+    /// The number of a list of broker ids.
+    pub(super) fn list(&mut self, list: &[i32]) -> u32 {
+        self.lists.intern(&mut self.image.lists, list)
+    }
+
+    /// The number of a list of directories.
+    pub(super) fn directory_list(&mut self, list: &[Uuid]) -> u32 {
+        self.directories.intern(&mut self.image.directories, list)
+    }
+
+    /// The number of what a partition has beyond the common: 0 when it is all empty.
+    pub(super) fn extras(&mut self, parts: [&[i32]; 4]) -> u32 {
+        if parts.iter().all(|part| part.is_empty()) {
+            return EMPTY;
+        }
+        let mut list: SmallVec<[i32; 16]> = SmallVec::new();
+        for part in parts {
+            list.push(part.len() as i32);
+            list.extend_from_slice(part);
+        }
+        self.list(&list)
+    }
+
+    pub(super) fn delete_topic(&mut self, index: u32) {
+        let entry = self
+            .entry_mut(index)
+            .take()
+            .expect("the caller looked the topic up in this image");
+        for run in &entry.runs {
+            for slot in run.first_slot..run.first_slot + run.count {
+                *self.slot_mut(slot) = PartitionEntry::default();
+            }
+        }
+        self.image.partition_count -= entry.partitions as usize;
+        self.image.by_name.remove(entry.name.as_ref() as &str);
+        self.image.by_id.remove(&entry.id);
+        self.resting_slots.extend(entry.runs.iter().copied());
+        self.resting_indexes.push(index);
+        self.last = None;
+        if !self.delta.created.remove(&entry.id) {
+            self.delta.deleted.push(DeletedTopic {
+                id: entry.id,
+                name: entry.name,
+                index,
+                partition_count: entry.partitions as i32,
+            });
+        } else {
+            self.delta.vanished.push(index);
+        }
+    }
+
+    pub(super) fn partition(&self, index: u32, number: i32) -> Option<PartitionView<'_>> {
+        self.image.by_index(index)?.partition(number)
+    }
+
+    /// Hands out what changed since the last call, and lets freed slots be used again.
+    pub(super) fn take_delta(&mut self) -> TopicsDelta {
+        for run in std::mem::take(&mut self.resting_slots) {
+            self.free(run.first_slot, run.count);
+        }
+        self.free_indexes.append(&mut self.resting_indexes);
+        // Low indexes first, so that the order of reuse does not depend on the order of deletion.
+        self.free_indexes.sort_unstable_by(|a, b| b.cmp(a));
+        let mut delta = std::mem::take(&mut self.delta);
+        delta.settle();
+        delta
+    }
+
+    /// Rebuilds what a writer knows beyond the image: after a transaction was aborted.
+    pub(super) fn reset(&mut self, image: TopicsImage, delta: TopicsDelta, seed: u64) {
+        *self = TopicsBuilder::new(image, seed);
+        self.delta = delta;
+        // What was freed before the transaction is still named by the delta; it rests until the next publication with the rest.
+        self.resting_indexes = std::mem::take(&mut self.free_indexes);
+        self.resting_slots = std::mem::take(&mut self.free_slots)
+            .into_iter()
+            .map(|(first_slot, count)| Run {
+                first_partition: 0,
+                first_slot,
+                count,
+            })
+            .collect();
+    }
+
+    fn topic(&self, index: u32) -> &TopicEntry {
+        self.image
+            .entries
+            .get(index as usize)
+            .and_then(Option::as_ref)
+            .expect("the index was just looked up")
+    }
+
+    fn entry_mut(&mut self, index: u32) -> &mut Option<TopicEntry> {
+        self.image
+            .entries
+            .get_mut(index as usize)
+            .expect("indexes are given out below the length")
+    }
+
+    fn slot_mut(&mut self, slot: u32) -> &mut PartitionEntry {
+        self.image
+            .slots
+            .get_mut(slot as usize)
+            .expect("slots are given out below the length")
+    }
+
+    /// Gives a partition a slot: the one after its neighbour's when that is free, so that a topic is one run.
+    fn add_slot(&mut self, index: u32, partition: u32) -> u32 {
+        let runs = &self.topic(index).runs;
+        let after = runs.partition_point(|run| run.first_partition <= partition);
+        let neighbour = after
+            .checked_sub(1)
+            .map(|before| (before, runs[before]))
+            .filter(|(_, run)| run.first_partition + run.count == partition);
+        let wanted = neighbour.map(|(_, run)| run.first_slot + run.count);
+        let slot = wanted.filter(|&slot| self.take_slot(slot));
+        let extends = slot.is_some();
+        let slot = slot.unwrap_or_else(|| self.take_first_slot());
+        self.image.partition_count += 1;
+        let entry = self
+            .entry_mut(index)
+            .as_mut()
+            .expect("the index was just looked up");
+        entry.partitions += 1;
+        match neighbour {
+            Some((before, _)) if extends => entry.runs[before].count += 1,
+            _ => entry.runs.insert(
+                after,
+                Run {
+                    first_partition: partition,
+                    first_slot: slot,
+                    count: 1,
+                },
+            ),
+        }
+        slot
+    }
+
+    fn take_slot(&mut self, slot: u32) -> bool {
+        if slot as usize == self.image.slots.len() {
+            self.image.slots.push(PartitionEntry::default());
+            return true;
+        }
+        let Some(count) = self.free_slots.remove(&slot) else {
+            return false;
+        };
+        if count > 1 {
+            self.free_slots.insert(slot + 1, count - 1);
+        }
+        true
+    }
+
+    fn take_first_slot(&mut self) -> u32 {
+        let first = self.free_slots.first_key_value().map(|(&slot, _)| slot);
+        let slot = first.unwrap_or(self.image.slots.len() as u32);
+        assert!(self.take_slot(slot), "the slot was just found free");
+        slot
+    }
+
+    fn free(&mut self, mut first: u32, mut count: u32) {
+        if let Some((&before, &length)) = self.free_slots.range(..first).next_back()
+            && before + length == first
+        {
+            self.free_slots.remove(&before);
+            (first, count) = (before, length + count);
+        }
+        if let Some(length) = self.free_slots.remove(&(first + count)) {
+            count += length;
+        }
+        self.free_slots.insert(first, count);
+    }
+
+    fn find_free(&mut self) {
+        let unused: Vec<u32> = (0u32..)
+            .zip(self.image.slots.iter())
+            .filter(|(_, slot)| !slot.is_in_use())
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in unused {
+            self.free(slot, 1);
+        }
+        self.free_indexes = (0u32..)
+            .zip(self.image.entries.iter())
+            .filter(|(_, entry)| entry.is_none())
+            .map(|(index, _)| index)
+            .collect();
+        self.free_indexes.reverse();
+    }
+}
