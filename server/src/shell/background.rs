@@ -1,0 +1,441 @@
+//! The background thread beside each data loop: a glommio executor at low priority for all that may wait.
+//!
+//! It is given jobs through a bounded queue and hands their results back, each side waking the other through an eventfd only when that sleeps.
+//! Jobs with files run on glommio's blocking pool (one thread of the same priority), computations in a task queue with few shares, HTTP
+//! (`http.rs`, on core 0) in one of its own; none of them touches the state of a shard. Where glommio cannot start (it wants 512 KiB of memlock
+//! and io_uring), the same jobs run one after the other on a plain thread, and the start-up report says so.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{
+    Receiver, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
+};
+use std::thread::JoinHandle;
+
+use glommio::{Latency, LocalExecutorBuilder, Placement, Shares};
+use odradek_wal::{FileName, IoResult};
+use tracing::warn;
+
+use super::disk::{
+    create_file, eventfd_for_glommio, read_new, remove_file, sync_folder, write_file_atomically,
+    write_whole,
+};
+use super::http::{self, Pages};
+use super::loop_disk::{DiskName, DiskWork};
+use super::mailbox::Doorbell;
+use super::ring::lower_thread_priority;
+use crate::machine::{BackgroundResult, BackgroundWork};
+
+/// Work for the background thread.
+pub(super) enum Job {
+    Disk { name: DiskName, work: DiskWork },
+    Work { token: u64, work: BackgroundWork },
+}
+
+/// A job's end.
+pub(super) enum JobEnd {
+    Disk {
+        name: DiskName,
+        result: IoResult,
+        /// A file that was made, still open.
+        made: Option<(FileName, OwnedFd)>,
+    },
+    Work {
+        token: u64,
+        result: BackgroundResult,
+    },
+}
+
+/// The data loop's side.
+pub(super) struct BackgroundPort {
+    jobs: Option<SyncSender<Job>>,
+    bell: Arc<Doorbell>,
+    waiting: VecDeque<Job>,
+    ends: Receiver<JobEnd>,
+    early: Option<JobEnd>,
+    in_hand: usize,
+    in_hand_max: usize,
+    given: bool,
+    count: super::metrics::Counter,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl BackgroundPort {
+    /// Hands a job over at the next [`BackgroundPort::flush`], in order.
+    pub(super) fn give(&mut self, job: Job) {
+        self.waiting.push_back(job);
+    }
+
+    /// Moves waiting jobs to the thread up to its bound, and wakes it.
+    pub(super) fn flush(&mut self) {
+        let Some(jobs) = &self.jobs else { return };
+        while self.in_hand < self.in_hand_max {
+            let Some(job) = self.waiting.pop_front() else {
+                break;
+            };
+            match jobs.try_send(job) {
+                Ok(()) => {
+                    self.in_hand += 1;
+                    self.given = true;
+                    self.count.add(1);
+                }
+                Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
+                    self.waiting.push_front(job);
+                    break;
+                }
+            }
+        }
+        if std::mem::take(&mut self.given) {
+            self.bell.wake_from_thread();
+        }
+    }
+
+    /// Jobs that have not been handed over.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Jobs given and not answered.
+    pub(super) fn in_hand(&self) -> usize {
+        self.in_hand + self.waiting.len()
+    }
+
+    /// The next result.
+    pub(super) fn take(&mut self) -> Option<JobEnd> {
+        let end = self.early.take().or_else(|| self.ends.try_recv().ok())?;
+        self.in_hand -= 1;
+        Some(end)
+    }
+
+    /// Whether a result is there.
+    pub(super) fn has_ended(&mut self) -> bool {
+        if self.early.is_none() {
+            self.early = self.ends.try_recv().ok();
+        }
+        self.early.is_some()
+    }
+}
+
+impl Drop for BackgroundPort {
+    fn drop(&mut self) {
+        // The closed queue ends the thread, once it looks.
+        self.jobs = None;
+        self.bell.ring_eventfd();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's side.
+struct Side {
+    jobs: Receiver<Job>,
+    ends: Sender<JobEnd>,
+    bell: Arc<Doorbell>,
+    loop_bell: Arc<Doorbell>,
+}
+
+impl Side {
+    fn end(&self, end: JobEnd) {
+        // A loop that is gone needs no results.
+        if self.ends.send(end).is_ok() {
+            self.loop_bell.wake_from_thread();
+        }
+    }
+}
+
+/// What a background thread is to be.
+pub(super) struct BackgroundSetup {
+    pub(super) core: u16,
+    /// The processor it is pinned to.
+    pub(super) processor: Option<usize>,
+    pub(super) queue_max: usize,
+    pub(super) loop_bell: Arc<Doorbell>,
+    pub(super) count: super::metrics::Counter,
+    /// Of core 0: where HTTP is served and what.
+    pub(super) http: Option<(TcpListener, Pages)>,
+}
+
+/// How a background thread runs; the start-up report shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackgroundKind {
+    /// On a glommio executor.
+    Glommio,
+    /// On a plain thread, for the reason given.
+    Plain(String),
+}
+
+/// Starts the thread and waits until it says how it runs.
+pub(super) fn start(setup: BackgroundSetup) -> io::Result<(BackgroundPort, BackgroundKind)> {
+    let (jobs, jobs_end) = sync_channel(setup.queue_max);
+    let (ends_start, ends) = channel();
+    let bell = Arc::new(Doorbell::new_blocking()?);
+    let (kind_start, kind) = channel();
+    let side = Side {
+        jobs: jobs_end,
+        ends: ends_start,
+        bell: Arc::clone(&bell),
+        loop_bell: Arc::clone(&setup.loop_bell),
+    };
+    let (count, in_hand_max) = (setup.count.clone(), setup.queue_max);
+    let thread = std::thread::Builder::new()
+        .name(format!("background-{}", setup.core))
+        .spawn(move || run(setup, side, &kind_start))?;
+    let kind = kind
+        .recv()
+        .map_err(|_| io::Error::other("the background thread ended at its start"))?;
+    let port = BackgroundPort {
+        jobs: Some(jobs),
+        bell,
+        waiting: VecDeque::new(),
+        ends,
+        early: None,
+        in_hand: 0,
+        in_hand_max,
+        given: false,
+        count,
+        thread: Some(thread),
+    };
+    Ok((port, kind))
+}
+
+fn run(setup: BackgroundSetup, side: Side, kind: &Sender<BackgroundKind>) {
+    lower_thread_priority();
+    let placement = setup.processor.map_or(Placement::Unbound, Placement::Fixed);
+    let executor = LocalExecutorBuilder::new(placement)
+        .name("background")
+        // Its own buffers are not used: jobs bring theirs.
+        .io_memory(64 << 10)
+        .ring_depth(64)
+        .make();
+    match executor {
+        Ok(executor) => {
+            let _ = kind.send(BackgroundKind::Glommio);
+            executor.run(serve(side, setup.http));
+        }
+        Err(error) => {
+            let _ = kind.send(BackgroundKind::Plain(error.to_string()));
+            if let Some((listener, pages)) = setup.http {
+                // Serving HTTP blocks; this thread has other work.
+                let spawned = std::thread::Builder::new()
+                    .name("http".to_owned())
+                    .spawn(move || http::serve_plainly(&listener, &pages));
+                if let Err(error) = spawned {
+                    warn!("no thread for HTTP: {error}; /metrics and /health are not served");
+                }
+            }
+            serve_plainly(&side);
+        }
+    }
+}
+
+/// The job loop on glommio.
+async fn serve(side: Side, http: Option<(TcpListener, Pages)>) {
+    let executor = glommio::executor();
+    let http_task = http.map(|(listener, pages)| {
+        let queue = executor.create_task_queue(Shares::Static(100), Latency::NotImportant, "http");
+        glommio::spawn_local_into(http::serve(listener, pages), queue)
+    });
+    let compute = executor.create_task_queue(Shares::Static(50), Latency::NotImportant, "compute");
+    let bell = eventfd_for_glommio(&side.bell);
+    let side = Rc::new(side);
+    // Jobs with files run in order of arrival, one at a time: bulk writes gain nothing from company.
+    let files: Rc<RefCell<VecDeque<Job>>> = Rc::default();
+    loop {
+        let job = match side.jobs.try_recv() {
+            Ok(job) => job,
+            Err(TryRecvError::Disconnected) => break,
+            Err(TryRecvError::Empty) => {
+                side.bell.park();
+                match side.jobs.try_recv() {
+                    Ok(job) => {
+                        side.bell.unpark();
+                        job
+                    }
+                    Err(TryRecvError::Disconnected) => break,
+                    Err(TryRecvError::Empty) => {
+                        let woken = match &bell {
+                            Ok(bell) => bell.read_at(0, 8).await.is_ok(),
+                            Err(_) => false,
+                        };
+                        if !woken {
+                            // Without the bell there is still the clock.
+                            glommio::timer::sleep(std::time::Duration::from_millis(5)).await;
+                        }
+                        side.bell.unpark();
+                        continue;
+                    }
+                }
+            }
+        };
+        match job {
+            Job::Work {
+                token,
+                work: BackgroundWork::Compute(compute_it),
+            } => {
+                let side = Rc::clone(&side);
+                let task = async move {
+                    let result = BackgroundResult::Computed(compute_it());
+                    side.end(JobEnd::Work { token, result });
+                };
+                match glommio::spawn_local_into(task, compute) {
+                    Ok(task) => drop(task.detach()),
+                    Err(error) => warn!("no task for a computation: {error}"),
+                }
+            }
+            job => hand_to_pool(&side, &files, job),
+        }
+    }
+    if let Some(Ok(task)) = http_task {
+        task.cancel().await;
+    }
+}
+
+/// Queues a job with files, and starts the task that works the queue off when none runs.
+fn hand_to_pool(side: &Rc<Side>, files: &Rc<RefCell<VecDeque<Job>>>, job: Job) {
+    let idle = files.borrow().is_empty();
+    files.borrow_mut().push_back(job);
+    if !idle {
+        return;
+    }
+    let (side, files) = (Rc::clone(side), Rc::clone(files));
+    let worker = async move {
+        // The job in hand stays at the front as a mark that a worker is there.
+        loop {
+            let Some(job) = take_front(&files) else {
+                return;
+            };
+            let end = glommio::executor().spawn_blocking(move || job.run()).await;
+            side.end(end);
+            files.borrow_mut().pop_front();
+        }
+    };
+    glommio::spawn_local(worker).detach();
+}
+
+fn take_front(files: &Rc<RefCell<VecDeque<Job>>>) -> Option<Job> {
+    let mut files = files.borrow_mut();
+    let front = files.front_mut()?;
+    let mark = Job::Work {
+        token: 0,
+        work: BackgroundWork::ListFolder {
+            path: std::path::PathBuf::new(),
+        },
+    };
+    Some(std::mem::replace(front, mark))
+}
+
+/// The job loop without glommio.
+fn serve_plainly(side: &Side) {
+    while let Ok(job) = side.jobs.recv() {
+        side.end(job.run());
+    }
+}
+
+impl Job {
+    /// Does the work, blocking.
+    fn run(self) -> JobEnd {
+        match self {
+            Self::Disk { name, work } => {
+                let (result, made) = run_disk(work);
+                JobEnd::Disk { name, result, made }
+            }
+            Self::Work { token, work } => JobEnd::Work {
+                token,
+                result: run_work(work),
+            },
+        }
+    }
+}
+
+fn run_disk(work: DiskWork) -> (IoResult, Option<(FileName, OwnedFd)>) {
+    let mut made = None;
+    let result = match work {
+        DiskWork::Read {
+            file,
+            position,
+            length,
+        } => read_new(&file, position, length).map(IoResult::Data),
+        DiskWork::Write {
+            file,
+            position,
+            buffer,
+            durable,
+        } => write_whole(&file, position, &buffer, durable).map(|()| IoResult::Done),
+        DiskWork::Create {
+            folder,
+            file,
+            bytes,
+            zero,
+        } => create_file(&folder, file, bytes, zero).map(|descriptor| {
+            made = Some((file, descriptor));
+            IoResult::Done
+        }),
+        DiskWork::Remove { folder, file } => remove_file(&folder, file).map(|()| IoResult::Done),
+    };
+    (result.unwrap_or_else(IoResult::Failed), made)
+}
+
+fn run_work(work: BackgroundWork) -> BackgroundResult {
+    match work {
+        BackgroundWork::WriteFile { path, contents } => {
+            ended(&path, "write", write_file_atomically(&path, &contents))
+        }
+        BackgroundWork::RemoveFile { path } => ended(&path, "remove", remove_durably(&path)),
+        BackgroundWork::ReadFile { path, bytes_max } => match read_bounded(&path, bytes_max) {
+            Ok(contents) => BackgroundResult::Data(contents.into()),
+            Err(error) => ended(&path, "read", Err(error)),
+        },
+        BackgroundWork::ListFolder { path } => match list(&path) {
+            Ok(names) => BackgroundResult::Names(names),
+            Err(error) => ended(&path, "list", Err(error)),
+        },
+        BackgroundWork::Compute(compute) => BackgroundResult::Computed(compute()),
+    }
+}
+
+fn ended(path: &Path, what: &str, result: io::Result<()>) -> BackgroundResult {
+    match result {
+        Ok(()) => BackgroundResult::Done,
+        Err(error) => BackgroundResult::Failed {
+            kind: error.kind(),
+            message: format!("cannot {what} {}: {error}", path.display()),
+        },
+    }
+}
+
+fn remove_durably(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    Ok(sync_folder(path.parent().unwrap_or(Path::new(".")))?)
+}
+
+fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let length = std::fs::metadata(path)?.len();
+    if length > bytes_max {
+        let message = format!("the file has {length} bytes, {bytes_max} are allowed");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    std::fs::read(path)
+}
+
+fn list(path: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
+}

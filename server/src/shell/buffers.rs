@@ -1,0 +1,245 @@
+//! Memory that the kernel reads and writes by address: page-aligned buffers for direct I/O, and the ring of provided receive buffers.
+//!
+//! One of the three places with `unsafe` (`ring.rs` submits, `disk.rs` maps files). Buffers of writes come from `wal`; this file only checks them.
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::io;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use bytes::Bytes;
+use io_uring::types::BufRingEntry;
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+
+/// Direct I/O wants addresses, positions and lengths in multiples of this; every device we know of takes it.
+pub const ALIGNMENT_BYTES: usize = 4096;
+
+/// A heap buffer on a 4096-byte address, written by the kernel from its start on.
+pub struct AlignedBuffer {
+    start: NonNull<u8>,
+    capacity: usize,
+    filled: usize,
+}
+
+// SAFETY: the memory is owned by the value alone and freed once; nothing about it belongs to a thread.
+unsafe impl Send for AlignedBuffer {}
+// SAFETY: shared access only reads the filled part.
+unsafe impl Sync for AlignedBuffer {}
+
+impl AlignedBuffer {
+    /// Room for at least `bytes`, rounded up to whole pages; nothing of it is filled.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let capacity = bytes.max(1).next_multiple_of(ALIGNMENT_BYTES);
+        let layout = Self::layout(capacity);
+        // SAFETY: the layout has a size above zero.
+        let Some(start) = NonNull::new(unsafe { alloc(layout) }) else {
+            handle_alloc_error(layout)
+        };
+        Self {
+            start,
+            capacity,
+            filled: 0,
+        }
+    }
+
+    fn layout(capacity: usize) -> Layout {
+        Layout::from_size_align(capacity, ALIGNMENT_BYTES)
+            .expect("a buffer's size is far below the address space")
+    }
+
+    /// Bytes there is room for, in whole pages.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Bytes filled so far.
+    pub fn filled(&self) -> usize {
+        self.filled
+    }
+
+    /// The address at `offset`, for the kernel to write to.
+    pub(super) fn pointer_at(&mut self, offset: usize) -> *mut u8 {
+        assert!(offset <= self.capacity);
+        // SAFETY: inside the allocation, or one past its end.
+        unsafe { self.start.as_ptr().add(offset) }
+    }
+
+    /// Says that the kernel wrote up to `bytes`.
+    ///
+    /// # Safety
+    /// The first `bytes` must have been written.
+    pub(super) unsafe fn set_filled(&mut self, bytes: usize) {
+        assert!(bytes <= self.capacity);
+        self.filled = bytes;
+    }
+
+    /// Appends a copy; what does not fit is an error of the caller.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        assert!(self.filled + bytes.len() <= self.capacity);
+        // SAFETY: the range was just checked to lie inside the allocation, which nobody else refers to.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                self.start.as_ptr().add(self.filled),
+                bytes.len(),
+            );
+        }
+        self.filled += bytes.len();
+    }
+
+    /// The filled part, without a copy.
+    pub fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for AlignedBuffer {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the first `filled` bytes were written, and are not written again while borrowed.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.filled) }
+    }
+}
+
+impl Drop for AlignedBuffer {
+    fn drop(&mut self) {
+        // SAFETY: allocated with the same layout.
+        unsafe { dealloc(self.start.as_ptr(), Self::layout(self.capacity)) }
+    }
+}
+
+/// Anonymous memory straight from the kernel, on huge pages where there are any.
+struct Region {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Region {
+    fn new(bytes: usize) -> io::Result<Self> {
+        let bytes = bytes.next_multiple_of(ALIGNMENT_BYTES);
+        // SAFETY: a new private mapping that overlaps nothing.
+        let address = unsafe {
+            mmap_anonymous(
+                std::ptr::null_mut(),
+                bytes,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE,
+            )?
+        };
+        if bytes >= 2 << 20 {
+            // SAFETY: the whole of our own mapping; only a hint, so a refusal changes nothing.
+            let _ = unsafe { madvise(address, bytes, Advice::LinuxHugepage) };
+        }
+        let start = NonNull::new(address.cast::<u8>()).expect("a mapping is never at address 0");
+        Ok(Self { start, bytes })
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` with this length, and unmapped once.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };
+    }
+}
+
+/// The ring through which the kernel takes receive buffers and the buffers themselves. Must outlive the `IoUring` it is registered with.
+pub(super) struct ReceiveBuffers {
+    entries: Region,
+    data: Region,
+    count: u16,
+    buffer_bytes: u32,
+    /// Our copy of the tail that the kernel reads.
+    tail: u16,
+}
+
+impl ReceiveBuffers {
+    /// `count` (a power of two) buffers of `buffer_bytes` each, not yet offered to the kernel.
+    pub(super) fn new(count: u16, buffer_bytes: u32) -> io::Result<Self> {
+        assert!(count.is_power_of_two() && count <= 32_768);
+        let entries = Region::new(usize::from(count) * size_of::<BufRingEntry>())?;
+        let data = Region::new(usize::from(count) * buffer_bytes as usize)?;
+        Ok(Self {
+            entries,
+            data,
+            count,
+            buffer_bytes,
+            tail: 0,
+        })
+    }
+
+    pub(super) fn ring_address(&self) -> u64 {
+        self.entries.start.as_ptr() as u64
+    }
+
+    pub(super) fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// Offers every buffer for the first time, after registration.
+    pub(super) fn offer_all(&mut self) {
+        for id in 0..self.count {
+            self.put(id);
+        }
+        self.publish();
+    }
+
+    /// Gives one buffer back to the kernel.
+    pub(super) fn give_back(&mut self, id: u16) {
+        self.put(id);
+        self.publish();
+    }
+
+    fn put(&mut self, id: u16) {
+        assert!(id < self.count, "the kernel names only buffers we gave it");
+        let index = usize::from(self.tail & (self.count - 1));
+        let base = self.entries.start.as_ptr().cast::<BufRingEntry>();
+        // SAFETY: `index` is below the count the region was sized for; the kernel reads an entry only after `publish`.
+        let entry = unsafe { &mut *base.add(index) };
+        entry.set_addr(
+            self.data.start.as_ptr() as u64 + u64::from(id) * u64::from(self.buffer_bytes),
+        );
+        entry.set_len(self.buffer_bytes);
+        entry.set_bid(id);
+        self.tail = self.tail.wrapping_add(1);
+    }
+
+    fn publish(&mut self) {
+        let base = self.entries.start.as_ptr().cast::<BufRingEntry>();
+        // SAFETY: the region starts with entry 0, whose reserved field is the tail the kernel reads, aligned for u16 and alive as long as self.
+        unsafe {
+            let tail = BufRingEntry::tail(base).cast_mut();
+            AtomicU16::from_ptr(tail).store(self.tail, Ordering::Release);
+        }
+    }
+
+    /// What the kernel put into a buffer that it named in a completion.
+    pub(super) fn received(&self, id: u16, length: usize) -> &[u8] {
+        assert!(id < self.count && length <= self.buffer_bytes as usize);
+        // SAFETY: inside the region; the buffer is ours from its completion until `give_back`, which needs `&mut self`.
+        unsafe {
+            std::slice::from_raw_parts(
+                self.data
+                    .start
+                    .as_ptr()
+                    .add(usize::from(id) * self.buffer_bytes as usize),
+                length,
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_aligned_buffer_keeps_what_was_appended() {
+        let mut buffer = AlignedBuffer::with_capacity(5000);
+        assert_eq!(buffer.capacity(), 8192);
+        buffer.extend_from_slice(b"spool ");
+        buffer.extend_from_slice(b"of thread");
+        let bytes = buffer.into_bytes();
+        assert_eq!(&bytes[..], b"spool of thread");
+        assert_eq!(bytes.as_ptr() as usize % ALIGNMENT_BYTES, 0);
+    }
+}

@@ -1,0 +1,330 @@
+//! Frames in, frames out: in order, whole, however they are cut and however many come at once.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use odradek_server::machine::{ConnectionId, Machine, MachineAction, MachineEvent, Now};
+
+use super::support::{Client, Echo, Node, Numbers, answer, exit, framed, options};
+
+fn echo(cores: usize) -> Node {
+    Node::start(options(cores), vec![Vec::new(); cores], |_| Echo)
+}
+
+#[test]
+fn frames_cut_anywhere_come_back_in_order() {
+    let node = echo(1);
+    let mut client = node.connect();
+    let mut numbers = Numbers(7);
+    let frames: Vec<Vec<u8>> = (0..300)
+        .map(|index| vec![index as u8; numbers.below(2000)])
+        .collect();
+    let bytes: Vec<u8> = frames.iter().flat_map(|frame| framed(frame)).collect();
+    let mut writer = client.stream.try_clone().expect("a socket can be shared");
+    let writing = std::thread::spawn(move || {
+        let mut at = 0;
+        while at < bytes.len() {
+            let length = (1 + numbers.below(700)).min(bytes.len() - at);
+            writer
+                .write_all(&bytes[at..at + length])
+                .expect("the node reads");
+            at += length;
+        }
+    });
+    for (index, frame) in frames.iter().enumerate() {
+        assert_eq!(
+            client.receive().expect("an answer"),
+            *frame,
+            "frame {index}"
+        );
+    }
+    writing.join().expect("the writer is done");
+}
+
+#[test]
+fn thousands_of_pipelined_frames_come_back_in_order() {
+    let node = echo(1);
+    let mut client = node.connect();
+    let count = 20_000u32;
+    let mut bytes = Vec::new();
+    for index in 0..count {
+        bytes.extend_from_slice(&framed(&index.to_be_bytes()));
+    }
+    let mut writer = client.stream.try_clone().expect("a socket can be shared");
+    let writing = std::thread::spawn(move || writer.write_all(&bytes));
+    for index in 0..count {
+        assert_eq!(client.receive().expect("an answer"), index.to_be_bytes());
+    }
+    writing.join().expect("no panic").expect("all was taken");
+}
+
+#[test]
+fn a_frame_of_10_mib_comes_back_whole() {
+    let node = echo(2);
+    let mut client = node.connect();
+    let frame: Vec<u8> = (0..10 << 20)
+        .map(|index: u32| (index % 251) as u8)
+        .collect();
+    for _ in 0..2 {
+        let mut writer = client.stream.try_clone().expect("a socket can be shared");
+        let bytes = framed(&frame);
+        let writing = std::thread::spawn(move || writer.write_all(&bytes));
+        let answer = client.receive().expect("an answer");
+        assert!(answer == frame, "the bytes differ");
+        writing.join().expect("no panic").expect("all was taken");
+    }
+}
+
+#[test]
+fn an_empty_frame_is_a_frame() {
+    let node = echo(1);
+    let mut client = node.connect();
+    client.send(b"");
+    assert_eq!(client.receive().expect("an answer"), b"");
+}
+
+#[test]
+fn many_connections_are_spread_over_the_cores_and_served() {
+    let node = echo(2);
+    let mut clients: Vec<Client> = (0..500).map(|_| node.connect()).collect();
+    for (index, client) in clients.iter_mut().enumerate() {
+        client.send(format!("client {index}").as_bytes());
+    }
+    for (index, client) in clients.iter_mut().enumerate() {
+        let expected = format!("client {index}");
+        assert_eq!(client.receive().expect("an answer"), expected.as_bytes());
+    }
+    let text = node.registry.text();
+    for core in 0..2 {
+        let line = format!("odradek_connections_open{{core=\"{core}\"}} 250");
+        assert!(text.contains(&line), "{text}");
+    }
+}
+
+#[test]
+fn connections_that_come_and_go_leave_nothing_behind() {
+    let node = echo(2);
+    for round in 0..300 {
+        let mut client = node.connect();
+        client.send(&[round as u8; 100]);
+        if round % 3 > 0 {
+            client.receive().expect("an answer");
+        }
+    }
+    // The node sees the last ends in its own time; a new connection's answer comes after them.
+    while node.metric("odradek_connections_open") > 0 {
+        node.connect().send(b"are they gone?");
+        std::thread::yield_now();
+    }
+    assert_eq!(node.metric("odradek_request_bytes_held"), 0);
+}
+
+#[test]
+fn a_client_that_never_reads_does_not_stall_the_others() {
+    let node = echo(1);
+    let mut deaf = node.connect();
+    deaf.stream.set_nonblocking(true).expect("sockets have it");
+    let frame = framed(&vec![1; 60_000]);
+    let mut refused = 0;
+    // Write until the node stops reading: both sides' socket buffers are full then.
+    while refused < 200 {
+        match deaf.stream.write(&frame) {
+            Ok(_) => refused = 0,
+            Err(_) => {
+                refused += 1;
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }
+    }
+    let mut healthy = node.connect();
+    for index in 0..1000u32 {
+        healthy.send(&index.to_be_bytes());
+        assert_eq!(healthy.receive().expect("an answer"), index.to_be_bytes());
+    }
+    assert!(node.metric("odradek_read_stops_queue_total") >= 1);
+}
+
+/// Answers frames only after it was told "go", and has reading stopped until then.
+#[derive(Default)]
+struct Hesitant {
+    stopped: Option<ConnectionId>,
+    delivered: u32,
+}
+
+impl Machine for Hesitant {
+    type Mail = ();
+
+    fn step(&mut self, _now: Now, event: MachineEvent<()>, actions: &mut Vec<MachineAction<()>>) {
+        match event {
+            MachineEvent::Frame { connection, frame } if frame == "go" => {
+                let stopped = self.stopped.take().expect("somebody was stopped");
+                actions.push(answer(connection, Bytes::from(self.delivered.to_string())));
+                actions.push(MachineAction::ResumeReading {
+                    connection: stopped,
+                });
+            }
+            MachineEvent::Frame { connection, frame } => {
+                self.delivered += 1;
+                actions.push(answer(connection, frame));
+                if self.delivered == 1 {
+                    self.stopped = Some(connection);
+                    actions.push(MachineAction::StopReading { connection });
+                }
+            }
+            MachineEvent::ShutdownRequested { .. } => actions.push(exit()),
+            _ => {}
+        }
+    }
+
+    fn next_deadline_us(&self) -> Option<u64> {
+        None
+    }
+}
+
+#[test]
+fn stopped_reading_holds_back_even_frames_of_the_same_receive() {
+    let node = Node::start(options(1), vec![Vec::new()], |_| Hesitant::default());
+    let mut stopped = node.connect();
+    let burst: Vec<u8> = (0..100u8).flat_map(|index| framed(&[index])).collect();
+    stopped.stream.write_all(&burst).expect("the node reads");
+    assert_eq!(stopped.receive().expect("the first answer"), [0]);
+    let mut other = node.connect();
+    other.send(b"go");
+    assert_eq!(
+        other.receive().expect("an answer"),
+        b"1",
+        "one frame was delivered"
+    );
+    for index in 1..100u8 {
+        assert_eq!(stopped.receive().expect("an answer"), [index]);
+    }
+}
+
+#[test]
+fn frames_sent_before_a_half_close_are_answered() {
+    let node = echo(1);
+    let mut client = node.connect();
+    for index in 0..50u8 {
+        client.send(&[index]);
+    }
+    client
+        .stream
+        .shutdown(std::net::Shutdown::Write)
+        .expect("it is open");
+    for index in 0..50u8 {
+        assert_eq!(client.receive().expect("an answer"), [index]);
+    }
+    assert!(client.is_closed());
+}
+
+/// Says farewell and closes, or aborts, as the frame says.
+struct Closer;
+
+impl Machine for Closer {
+    type Mail = ();
+
+    fn step(&mut self, _now: Now, event: MachineEvent<()>, actions: &mut Vec<MachineAction<()>>) {
+        match event {
+            MachineEvent::Frame { connection, frame } => {
+                let farewell = Bytes::from(vec![9; 3 << 20]);
+                actions.push(answer(connection, farewell));
+                actions.push(if frame == "abort" {
+                    MachineAction::Abort { connection }
+                } else {
+                    MachineAction::Close { connection }
+                });
+                actions.push(answer(connection, Bytes::from_static(b"too late")));
+            }
+            MachineEvent::ShutdownRequested { .. } => actions.push(exit()),
+            _ => {}
+        }
+    }
+
+    fn next_deadline_us(&self) -> Option<u64> {
+        None
+    }
+}
+
+#[test]
+fn closing_sends_what_was_queued_and_aborting_does_not() {
+    let node = Node::start(options(1), vec![Vec::new()], |_| Closer);
+    let mut client = node.connect();
+    client.send(b"close");
+    assert_eq!(client.receive().expect("the farewell").len(), 3 << 20);
+    assert!(client.is_closed());
+    let mut client = node.connect();
+    client.send(b"abort");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn an_exit_ends_the_node_after_its_answers() {
+    let node = echo(2);
+    let mut client = node.connect();
+    client.send(b"last words");
+    assert_eq!(client.receive().expect("an answer"), b"last words");
+    node.shut_down();
+    assert!(client.is_closed());
+    assert_eq!(node.wait().code, 0);
+}
+
+/// Fails at the first frame.
+struct Fatal;
+
+impl Machine for Fatal {
+    type Mail = ();
+
+    fn step(&mut self, _now: Now, event: MachineEvent<()>, actions: &mut Vec<MachineAction<()>>) {
+        if let MachineEvent::Frame { .. } = event {
+            actions.push(MachineAction::Exit {
+                code: 7,
+                reason: "all directories are offline".to_owned(),
+            });
+        }
+    }
+
+    fn next_deadline_us(&self) -> Option<u64> {
+        None
+    }
+}
+
+#[test]
+fn one_core_that_fails_ends_the_whole_node_with_its_reason() {
+    let node = Node::start(options(3), vec![Vec::new(); 3], |_| Fatal);
+    node.connect().send(b"!");
+    let exit = node.wait();
+    assert_eq!(exit.code, 7);
+    assert_eq!(exit.reason, "all directories are offline");
+}
+
+#[test]
+fn http_serves_metrics_and_health() {
+    let mut options = options(1);
+    options.http = Some(super::support::loopback());
+    let node = Node::start(options, vec![Vec::new()], |_| Echo);
+    let mut client = node.connect();
+    client.send(b"count me");
+    client.receive().expect("an answer");
+    let get = |path: &str| {
+        use std::io::Read;
+        let http = node.http.expect("it was asked for");
+        let mut stream = std::net::TcpStream::connect(http).expect("HTTP is served");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("it answers");
+        text
+    };
+    let metrics = get("/metrics");
+    assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
+    assert!(
+        metrics.contains("odradek_frames_received_total{core=\"0\"} 1"),
+        "{metrics}"
+    );
+    assert!(get("/health").starts_with("HTTP/1.1 200"));
+    let other = get("/nothing");
+    assert!(
+        other.starts_with("HTTP/1.1 404") && other.contains("/metrics"),
+        "{other}"
+    );
+}
