@@ -651,7 +651,11 @@ impl Connections {
     /// Lets the largest unfinished frame go on, unless the machine holds most of the bound: it will let go of that, and all can go on.
     fn let_one_through(&mut self, ring: &mut Ring) {
         let partial = |slot: &u32| self.slots[*slot as usize].assembly.partial_bytes();
-        let unfinished: usize = self.memory_stopped.iter().map(partial).sum();
+        let unfinished: usize = self
+            .slots
+            .iter()
+            .map(|(_, connection)| connection.assembly.partial_memory())
+            .sum();
         let Some(slot) = self.memory_stopped.iter().copied().max_by_key(partial) else {
             return;
         };

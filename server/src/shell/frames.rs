@@ -99,6 +99,13 @@ impl Assembly {
             .map_or(0, |partial| partial.memory.bytes.len())
     }
 
+    /// Memory that the unfinished frame takes, at most twice its bytes.
+    pub(super) fn partial_memory(&self) -> usize {
+        self.partial
+            .as_ref()
+            .map_or(0, |partial| partial.memory.counted)
+    }
+
     /// True when the stream stands between two frames.
     pub(super) fn is_between_frames(&self) -> bool {
         self.size_filled == 0 && self.partial.is_none()

@@ -132,26 +132,17 @@ fn a_peer_that_takes_nothing_is_cut() {
     assert_eq!(healthy.receive().expect("an answer"), b"alive");
 }
 
-/// Keeps every frame until it is told to let go.
-#[derive(Default)]
-struct Hoarder {
-    kept: Vec<Bytes>,
-}
+/// Answers with the size of the frame, and lets go of it.
+struct Sizes;
 
-impl Machine for Hoarder {
+impl Machine for Sizes {
     type Mail = ();
 
     fn step(&mut self, _now: Now, event: MachineEvent<()>, actions: &mut Vec<MachineAction<()>>) {
         match event {
             MachineEvent::Frame { connection, frame } => {
-                let size = frame.len() as u32;
-                self.kept.push(frame);
-                // Let go of everything at the twentieth large frame.
-                if self.kept.len() == 20 {
-                    self.kept.clear();
-                }
-                let answer = Bytes::copy_from_slice(&size.to_be_bytes());
-                actions.push(super::support::answer(connection, answer));
+                let size = Bytes::copy_from_slice(&(frame.len() as u32).to_be_bytes());
+                actions.push(super::support::answer(connection, size));
             }
             MachineEvent::ShutdownRequested { .. } => actions.push(exit()),
             _ => {}
@@ -167,29 +158,36 @@ impl Machine for Hoarder {
 fn memory_for_requests_is_bounded_and_unfinished_ones_do_not_lock_it_up() {
     let mut options = options(1);
     options.limits.held_bytes_max = 1 << 20;
-    let node = Node::start(options, vec![Vec::new()], |_| Hoarder::default());
-    let frame = framed(&vec![5; 400_000]);
-    // Twelve clients hold two thirds of a frame each: far more than the bound, if all were read.
-    let mut clients: Vec<_> = (0..12).map(|_| node.connect()).collect();
-    let mut writers = Vec::new();
-    for client in &mut clients {
-        let mut stream = client.stream.try_clone().expect("a socket can be shared");
-        let frame = frame.clone();
-        writers.push(std::thread::spawn(move || {
-            stream.write_all(&frame[..270_000])?;
-            std::thread::sleep(Duration::from_millis(50));
-            stream.write_all(&frame[270_000..])
-        }));
-    }
-    // The machine keeps what it gets, so at most a few frames come through; few frames are in memory at any time.
-    let mut highest = 0;
-    for _ in 0..200 {
-        highest = highest.max(node.metric("odradek_request_bytes_held"));
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    assert!(highest < 4 << 20, "{highest} bytes are held");
-    let mut probe = node.connect();
-    drop(clients);
-    drop(writers);
-    probe.send(b"alive");
+    let node = Node::start(options, vec![Vec::new()], |_| Sizes);
+    let frame = framed(&vec![5; 1 << 20]);
+    let mut clients: Vec<_> = (0..40).map(|_| node.connect()).collect();
+    // Forty frames are begun at the same time: two thirds of each would already be far more than the bound.
+    let all_begun = std::sync::Barrier::new(clients.len());
+    let highest = std::thread::scope(|scope| {
+        for client in &mut clients {
+            let (frame, all_begun) = (&frame, &all_begun);
+            scope.spawn(move || {
+                client
+                    .stream
+                    .write_all(&frame[..1000])
+                    .expect("the node reads");
+                all_begun.wait();
+                client
+                    .stream
+                    .write_all(&frame[1000..])
+                    .expect("the node reads");
+                let size = client.receive().expect("an answer");
+                assert_eq!(size, (1u32 << 20).to_be_bytes());
+            });
+        }
+        let mut highest = 0;
+        while node.metric("odradek_frames_received_total") < 40 {
+            highest = highest.max(node.metric("odradek_request_bytes_held"));
+            std::thread::yield_now();
+        }
+        highest
+    });
+    // The bound, and twice what the receive buffers held when it was reached.
+    assert!(highest < 10 << 20, "{highest} bytes were held");
+    assert!(node.metric("odradek_read_stops_memory_total") > 0);
 }
