@@ -12,6 +12,7 @@ use odradek_wal::{DirectoryId, TopicId};
 use smallvec::SmallVec;
 
 use crate::config::TopicConfig;
+use crate::group::{ClientContext, GroupRequest, GroupResponse};
 use crate::message::Message;
 use crate::producers::ProducerDescription;
 use crate::validate::{BatchRefusal, PreparedBatch};
@@ -76,6 +77,8 @@ pub enum Event {
     InternalAppend(InternalAppend),
     /// Read a partition from inside, in order (a coordinator that loads).
     InternalRead(InternalRead),
+    /// A request to the group coordinator of one partition of `__consumer_offsets`.
+    Group(GroupCommand),
     /// Something of a log: an I/O completion or a tick.
     Log {
         /// Position of the directory in the list given to [`crate::Shard::new`].
@@ -121,6 +124,11 @@ pub enum PartitionChange {
         topic_id: TopicId,
         /// The whole configuration.
         config: Arc<TopicConfig>,
+    },
+    /// A topic was deleted, wherever its partitions were: groups forget its offsets.
+    TopicDeleted {
+        /// Its name.
+        topic_name: Arc<str>,
     },
     /// The partition left this node, or its topic was deleted.
     Delete {
@@ -468,6 +476,19 @@ pub struct InternalRead {
     pub max_bytes: usize,
 }
 
+/// A request to a group coordinator.
+#[derive(Clone, Debug)]
+pub struct GroupCommand {
+    /// Echoed. The answer may take as long as a rebalance.
+    pub token: RequestToken,
+    /// The partition of `__consumer_offsets` (`group::partition_for`).
+    pub partition: i32,
+    /// Who asks.
+    pub context: ClientContext,
+    /// What.
+    pub request: GroupRequest,
+}
+
 /// What a shard answers.
 #[derive(Clone, Debug)]
 pub enum Reply {
@@ -489,6 +510,15 @@ pub enum Reply {
     InternalAppend(ProducePartitionReply),
     /// To [`Event::InternalRead`].
     InternalRead(FetchPartitionReply),
+    /// To [`Event::Group`].
+    Group(GroupResponse),
+}
+
+impl Reply {
+    /// An append from inside that failed before it reached the log.
+    pub(crate) fn failed_append(key: PartitionKey, error: ErrorCode) -> Reply {
+        Reply::InternalAppend(ProducePartitionReply::refused(key, error))
+    }
 }
 
 /// What a shard wants done.

@@ -4,6 +4,8 @@
 //! [`TopicConfig`] per distinct set of values and shares it. Validation by these values is in
 //! `validate`, retention in `placement`.
 
+use crate::group::GroupOptions;
+
 /// `message.timestamp.type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimestampType {
@@ -112,6 +114,8 @@ pub struct ShardOptions {
     pub waiting_requests_max: usize,
     /// How long a stray replica's bytes rest before they are deleted.
     pub stray_rest_ms: u64,
+    /// The group coordinators' options; without them this shard coordinates nothing.
+    pub groups: Option<GroupOptions>,
     /// Handed to look-up tables; any value is right, equal values give equal runs.
     pub hash_seed: u64,
 }
@@ -125,6 +129,7 @@ impl Default for ShardOptions {
             decompressed_batch_bytes_max: 128 << 20,
             waiting_requests_max: 100_000,
             stray_rest_ms: 3_600_000,
+            groups: None,
             hash_seed: 0,
         }
     }

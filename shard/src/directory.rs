@@ -127,6 +127,10 @@ impl Shard {
             for fetch in woken {
                 self.wake(fetch);
             }
+            while let Some((token, reply)) = self.inbox.pop_front() {
+                idle = false;
+                self.own_reply(token, reply);
+            }
             if idle && self.directories.iter().all(|directory| directory.outputs.is_empty()) && self.woken.is_empty() {
                 return;
             }

@@ -7,6 +7,7 @@
 pub mod command;
 pub mod config;
 pub mod deadlines;
+pub mod group;
 pub mod message;
 pub mod partition;
 pub mod producers;
@@ -17,6 +18,7 @@ pub mod sessions;
 pub mod validate;
 
 mod admin;
+mod coordinator;
 mod directory;
 mod fetch;
 mod internal;
@@ -28,6 +30,7 @@ mod shard;
 mod strays;
 
 pub use command::{Action, Event, Reply, RequestToken};
+pub use coordinator::GROUP_TOPIC;
 pub use config::{Durability, ShardOptions, TopicConfig};
 pub use recovery::{RecoveredLog, RecoveredProducers};
 pub use shard::{Shard, ShardStatistics};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use odradek_protocol::ErrorCode;
 use odradek_wal::DirectoryId;
 
 use crate::command::PartitionKey;
@@ -67,6 +68,22 @@ pub enum Message {
         /// Why.
         reason: String,
     },
+    /// A partition of `__consumer_offsets` could not be read: its groups are refused.
+    CoordinatorNotLoaded {
+        /// The partition.
+        partition: i32,
+        /// Why.
+        error: ErrorCode,
+    },
+    /// A record of `__consumer_offsets` could not be understood; it was passed over.
+    CoordinatorRecordUnreadable {
+        /// The partition.
+        key: PartitionKey,
+        /// Its offset, -1 when the batch as a whole is unreadable.
+        offset: i64,
+        /// Why.
+        reason: String,
+    },
     /// A log refused an append.
     AppendRefused {
         /// The partition.
@@ -121,6 +138,15 @@ impl std::fmt::Display for Message {
             Message::DirectoryOffline { directory, reason } => {
                 write!(f, "log directory {directory:?} is offline: {reason}")
             }
+            Message::CoordinatorNotLoaded { partition, error } => write!(
+                f,
+                "groups of __consumer_offsets-{partition} are not served: the partition could not be read ({error})"
+            ),
+            Message::CoordinatorRecordUnreadable { key, offset, reason } => write!(
+                f,
+                "record at offset {offset} of __consumer_offsets-{} passed over: {reason}",
+                key.partition
+            ),
             Message::AppendRefused { key, reason } => write!(
                 f,
                 "append to partition {} of topic id {:?} refused: {reason}",

@@ -30,6 +30,7 @@ impl Shard {
                     }
                 }
                 PartitionChange::Config { topic_id, config } => self.configure_topic(topic_id, config),
+                PartitionChange::TopicDeleted { topic_name } => self.topic_deleted(&topic_name),
                 PartitionChange::Delete { key } => self.delete_partition(&key),
                 PartitionChange::CaughtUp { metadata_offset, unfenced } => self.judge_strays(metadata_offset, unfenced),
             }
@@ -79,6 +80,7 @@ impl Shard {
         if had_producers {
             self.queue_expiry(slot, self.now.monotonic_us);
         }
+        self.start_coordinator(slot);
     }
 
     /// A new replica in the directory assigned, else in the one that holds the fewest.
@@ -161,6 +163,7 @@ impl Shard {
 
     fn delete_partition(&mut self, key: &PartitionKey) {
         let Some(slot) = self.index.get(key).copied() else { return };
+        self.stop_coordinator_of(key);
         self.tell_watchers(slot, usize::MAX >> 1); // They learn that it is gone.
         self.index.remove(key);
         let partition = self.partitions.remove(slot as usize);

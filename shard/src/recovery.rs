@@ -1,7 +1,7 @@
 //! From recovered logs to a shard: producer state out of the checkpoint's cold pages and the frames replayed
 //! after it (case 15). Partitions are not made here but as the metadata names them (`placement`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -129,6 +129,8 @@ impl Shard {
             next_ticket: 0,
             deadlines: Deadlines::default(),
             strays: Strays::default(),
+            coordinators: BTreeMap::new(),
+            inbox: VecDeque::new(),
             actions: Vec::new(),
             statistics: ShardStatistics::default(),
             options,

@@ -4,6 +4,7 @@
 //! `placement`, `strays`; what the logs say comes back through `directory`; a shard is made from recovered
 //! logs in `recovery`.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -14,6 +15,7 @@ use slab::Slab;
 use crate::admin::PendingDelete;
 use crate::command::{Action, Event, PartitionKey, Reply, RequestToken, SessionKey};
 use crate::config::{ShardOptions, TopicConfig};
+use crate::coordinator::Coordinator;
 use crate::deadlines::Deadlines;
 use crate::directory::Directory;
 use crate::message::Message;
@@ -44,6 +46,8 @@ pub(crate) enum Deadline {
     Producers(u32, ReplicaId),
     /// A stray's rest is over.
     Stray(u32, ReplicaId),
+    /// A coordinator has something to do.
+    Coordinator(i32),
 }
 
 /// Who asked a log to read.
@@ -116,6 +120,10 @@ pub struct Shard {
     pub(crate) next_ticket: u64,
     pub(crate) deadlines: Deadlines<Deadline>,
     pub(crate) strays: Strays,
+    /// Coordinators by partition of their topic.
+    pub(crate) coordinators: BTreeMap<i32, Coordinator>,
+    /// Answers to the coordinators' own requests; drained before a step ends.
+    pub(crate) inbox: VecDeque<(RequestToken, Reply)>,
     pub(crate) actions: Vec<Action>,
     pub(crate) statistics: ShardStatistics,
 }
@@ -148,6 +156,7 @@ impl Shard {
             Event::DescribeLogDirs(token) => self.describe_log_dirs(token),
             Event::InternalAppend(command) => self.internal_append(command),
             Event::InternalRead(command) => self.internal_read(&command),
+            Event::Group(command) => self.group_command(command),
             Event::Log { directory, event } => self.log_event(directory, event),
             Event::CloseSession(key) => self.close_session(key),
             Event::AllowStrays => self.allow_strays(),
@@ -226,6 +235,9 @@ impl Shard {
     }
 
     pub(crate) fn reply(&mut self, token: RequestToken, reply: Reply) {
+        if token.is_own() {
+            return self.inbox.push_back((token, reply));
+        }
         self.actions.push(Action::Reply { token, reply });
     }
 
@@ -268,6 +280,7 @@ impl Shard {
                 Deadline::Fetch(fetch) => self.fetch_deadline(fetch),
                 Deadline::Produce(produce) => self.produce_deadline(produce),
                 Deadline::Producers(slot, replica) => self.expire_producers(slot, replica),
+                Deadline::Coordinator(number) => self.coordinator_due(number),
                 Deadline::Stray(directory, replica) => self.delete_stray(directory as usize, replica),
             }
         }
