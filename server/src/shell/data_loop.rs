@@ -605,9 +605,12 @@ impl<M: Machine> DataLoop<M> {
                 self.metrics.parks.add(1);
             }
         }
-        let result = self.ring.submit(sleep);
+        let timed_out = self.ring.submit(sleep)?;
+        if timed_out && self.something_came() && self.ports.doorbell.unpark() {
+            self.metrics.wake_ups_lost.add(1);
+        }
         self.ports.doorbell.unpark();
-        result
+        Ok(())
     }
 
     /// How long nothing will have to be done, as far as this core knows.

@@ -276,7 +276,7 @@ impl Disk for RealDisk {
         buffer: &mut [u8],
     ) -> Result<(), IoFailure> {
         let descriptor = self.file(file)?;
-        if buffer.as_ptr() as usize % ALIGNMENT_BYTES == 0 {
+        if (buffer.as_ptr() as usize).is_multiple_of(ALIGNMENT_BYTES) {
             return read_whole(descriptor, position, buffer);
         }
         let bytes = read_new(descriptor, position, buffer.len())?;
@@ -292,7 +292,7 @@ impl Disk for RealDisk {
         durable: bool,
     ) -> Result<(), IoFailure> {
         let descriptor = self.file(file)?;
-        if buffer.as_ptr() as usize % ALIGNMENT_BYTES == 0 {
+        if (buffer.as_ptr() as usize).is_multiple_of(ALIGNMENT_BYTES) {
             return write_whole(descriptor, position, buffer, durable);
         }
         let mut aligned = AlignedBuffer::with_capacity(buffer.len());

@@ -48,6 +48,9 @@ pub struct Page {
     pub body: String,
 }
 
+/// Finds a page by its path.
+pub type PageByPath = dyn Fn(&str) -> Option<Page> + Send + Sync;
+
 /// What HTTP shows. The closures are called on the background thread, at each request.
 #[derive(Clone)]
 pub struct Pages {
@@ -56,7 +59,7 @@ pub struct Pages {
     pub refresh: Arc<dyn Fn() + Send + Sync>,
     pub health: Arc<dyn Fn() -> Health + Send + Sync>,
     /// Other pages, by path.
-    pub page: Arc<dyn Fn(&str) -> Option<Page> + Send + Sync>,
+    pub page: Arc<PageByPath>,
 }
 
 impl std::fmt::Debug for Pages {

@@ -84,8 +84,9 @@ impl Doorbell {
         fence(Ordering::SeqCst);
     }
 
-    pub(super) fn unpark(&self) {
-        self.parked.store(false, Ordering::SeqCst);
+    /// True when nobody rang since [`Doorbell::park`].
+    pub(super) fn unpark(&self) -> bool {
+        self.parked.swap(false, Ordering::SeqCst)
     }
 
     /// The sender's half, after its mail is in the queue: true when the receiver must be woken, once per park.

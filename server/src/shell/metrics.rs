@@ -366,6 +366,7 @@ pub(super) struct LoopMetrics {
     pub(super) turns: Counter,
     pub(super) parks: Counter,
     pub(super) doorbells: Counter,
+    pub(super) wake_ups_lost: Counter,
     pub(super) letters: Counter,
     pub(super) turn_time: Histogram,
     pub(super) stalls: Counter,
@@ -387,6 +388,10 @@ impl LoopMetrics {
             turns: counter("odradek_loop_turns", "Turns of the data loop"),
             parks: counter("odradek_loop_parks", "Times the data loop slept"),
             doorbells: counter("odradek_loop_doorbells", "Other loops woken"),
+            wake_ups_lost: counter(
+                "odradek_loop_wake_ups_lost",
+                "Times the loop slept its time out with mail waiting and nobody rang",
+            ),
             letters: counter("odradek_loop_mail", "Messages taken from other cores"),
             turn_time: histogram(
                 "odradek_loop_turn_seconds",

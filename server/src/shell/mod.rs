@@ -52,9 +52,9 @@ pub use disk::{
     DirectoryLock, LockError, RealDisk, file_path, io_failure, shard_folder, sync_folder,
     write_file_atomically,
 };
-pub use http::{Health, Page, Pages};
+pub use http::{Health, Page, PageByPath, Pages};
 pub use metrics::{Counter, Gauge, Histogram, Labels, Registry};
-pub use probe::{DirectoryFacts, probe_directory};
+pub use probe::{DirectoryFacts, probe_directory, random_numbers, system_report};
 pub use ring::{RingFeatures, RingOptions};
 
 use crate::machine::{Machine, Now};

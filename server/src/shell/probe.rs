@@ -32,7 +32,7 @@ pub(super) fn pin_thread(processor: usize) -> io::Result<()> {
 }
 
 /// Two numbers from the operating system.
-pub(super) fn random_numbers() -> [u64; 2] {
+pub fn random_numbers() -> [u64; 2] {
     let mut bytes = [0u8; 16];
     fs::File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
@@ -72,7 +72,7 @@ fn try_ring(options: RingOptions) -> Result<RingFeatures, StartError> {
 }
 
 /// What holds for the whole machine; refuses where there is no io_uring.
-pub(super) fn system_report(options: &ShellOptions) -> Result<Vec<String>, StartError> {
+pub fn system_report(options: &ShellOptions) -> Result<Vec<String>, StartError> {
     let features = try_ring(options.ring)?;
     let mut lines = vec![
         kernel_line(),

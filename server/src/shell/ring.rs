@@ -167,6 +167,8 @@ pub(super) struct Ring {
     receive: ManuallyDrop<ReceiveBuffers>,
     sends: Slab<Box<SendOperation>>,
     /// Send operations not in use, kept for their allocations.
+    #[allow(clippy::vec_box)]
+    // The kernel is told where an operation lies, so it must not move.
     idle_sends: Vec<Box<SendOperation>>,
     disk: Slab<DiskOperation>,
     /// Sends and disk operations under way.
@@ -363,7 +365,7 @@ impl Ring {
         durable: bool,
         tag: u64,
     ) {
-        debug_assert!(buffer.as_ptr() as usize % ALIGNMENT_BYTES == 0);
+        debug_assert!((buffer.as_ptr() as usize).is_multiple_of(ALIGNMENT_BYTES));
         let descriptor = Fd(file.as_raw_fd());
         let length = u32::try_from(buffer.len()).expect("a write is far below 4 GiB");
         let entry = opcode::Write::new(descriptor, buffer.as_ptr(), length)
@@ -409,15 +411,16 @@ impl Ring {
         self.push(entry);
     }
 
-    /// Submits what was queued and, unless `timeout` is zero, sleeps until a completion, a doorbell or the end of the time.
-    pub(super) fn submit(&mut self, timeout: Duration) -> io::Result<()> {
+    /// Submits what was queued and, unless `timeout` is zero, sleeps until a completion, a doorbell or the end of the time. True when it was the
+    /// end of the time.
+    pub(super) fn submit(&mut self, timeout: Duration) -> io::Result<bool> {
         let result = if timeout.is_zero() {
             let (idle, work_deferred) = {
                 let queue = self.io.submission();
                 (queue.is_empty(), queue.taskrun() || queue.cq_overflow())
             };
             if idle && !work_deferred {
-                return Ok(());
+                return Ok(false);
             }
             self.io.submit()
         } else {
@@ -429,10 +432,11 @@ impl Ring {
                 .submit_with_args(1, &SubmitArgs::new().timespec(&time))
         };
         match result {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(false),
             Err(error) => match error.raw_os_error() {
-                // Time over, a signal, or completions to be taken first: each is answered by the next drain.
-                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+                Some(libc::ETIME) => Ok(true),
+                // A signal, or completions to be taken first: each is answered by the next drain.
+                Some(libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(false),
                 _ => Err(error),
             },
         }
