@@ -4,8 +4,8 @@ use odradek_protocol::ErrorCode;
 use odradek_wal::{AppendRefusal, Offset};
 
 use crate::command::{
-    DeleteRecordsCommand, DeleteRecordsPartitionReply, DescribeProducersCommand, DescribeProducersPartitionReply,
-    LogDirectoryReply, PartitionKey, Reply, RequestToken,
+    DeleteRecordsCommand, DeleteRecordsPartitionReply, DescribeProducersCommand,
+    DescribeProducersPartitionReply, LogDirectoryReply, PartitionKey, Reply, RequestToken,
 };
 use crate::config::Durability;
 use crate::directory::Wait;
@@ -26,10 +26,18 @@ pub(crate) struct PendingDelete {
 impl Shard {
     /// Raises log starts. The answer waits until they are durable: a leader never goes back (case 17).
     pub(crate) fn delete_records(&mut self, command: &DeleteRecordsCommand) {
-        let nothing = |key| DeleteRecordsPartitionReply { key, error: ErrorCode::None, low_watermark: -1 };
+        let nothing = |key| DeleteRecordsPartitionReply {
+            key,
+            error: ErrorCode::None,
+            low_watermark: -1,
+        };
         let pending = PendingDelete {
             token: command.token,
-            replies: command.partitions.iter().map(|(key, _)| nothing(*key)).collect(),
+            replies: command
+                .partitions
+                .iter()
+                .map(|(key, _)| nothing(*key))
+                .collect(),
             outstanding: command.partitions.len() + 1,
         };
         let delete = self.deletes.insert(pending) as u32;
@@ -77,8 +85,11 @@ impl Shard {
             if lsn <= directory.log.durable_lsn() {
                 return Ok(Some(offsets.log_start()));
             }
-            directory.waiting.push_back((lsn, Wait::LogStart { delete, position }));
-            self.deletes[delete as usize].replies[position as usize].low_watermark = offsets.log_start().0;
+            directory
+                .waiting
+                .push_back((lsn, Wait::LogStart { delete, position }));
+            self.deletes[delete as usize].replies[position as usize].low_watermark =
+                offsets.log_start().0;
             return Ok(None);
         }
         let directory = self.directory_mut(slot);
@@ -89,9 +100,13 @@ impl Shard {
             Err(_) => return Err(ErrorCode::KafkaStorageError),
         };
         directory.last_lsn = directory.last_lsn.max(lsn);
-        directory.waiting.push_back((lsn, Wait::LogStart { delete, position }));
+        directory
+            .waiting
+            .push_back((lsn, Wait::LogStart { delete, position }));
         self.deletes[delete as usize].replies[position as usize].low_watermark = to.0;
-        self.partition_mut(slot).offsets.advance(OffsetMove::LogStart(to), ahead);
+        self.partition_mut(slot)
+            .offsets
+            .advance(OffsetMove::LogStart(to), ahead);
         self.tell_watchers(slot, 0);
         Ok(None)
     }
@@ -134,13 +149,23 @@ impl Shard {
         for directory in &self.directories {
             let mut replicas = Vec::new();
             for (replica, slot) in &directory.by_replica {
-                let bytes = directory.log.replica(*replica).map_or(0, |state| state.bytes);
-                replicas.push((self.partition(*slot).key, i64::try_from(bytes).unwrap_or(i64::MAX)));
+                let bytes = directory
+                    .log
+                    .replica(*replica)
+                    .map_or(0, |state| state.bytes);
+                replicas.push((
+                    self.partition(*slot).key,
+                    i64::try_from(bytes).unwrap_or(i64::MAX),
+                ));
             }
             replicas.sort_unstable();
             directories.push(LogDirectoryReply {
                 directory: directory.id,
-                error: if directory.online { ErrorCode::None } else { ErrorCode::KafkaStorageError },
+                error: if directory.online {
+                    ErrorCode::None
+                } else {
+                    ErrorCode::KafkaStorageError
+                },
                 replicas,
             });
         }

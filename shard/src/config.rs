@@ -82,7 +82,10 @@ impl Default for TopicConfig {
             retention_bytes: -1,
             segment_ms: 604_800_000,
             segment_bytes: 1_073_741_824,
-            cleanup: CleanupPolicy { delete: true, compact: false },
+            cleanup: CleanupPolicy {
+                delete: true,
+                compact: false,
+            },
         }
     }
 }

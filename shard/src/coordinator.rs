@@ -13,7 +13,10 @@ use odradek_protocol::{ErrorCode, StrBytes};
 use odradek_wal::ReplicaId;
 use slab::Slab;
 
-use crate::command::{FetchPartitionReply, GroupCommand, InternalAppend, InternalRead, PartitionKey, Reply, RequestToken};
+use crate::command::{
+    FetchPartitionReply, GroupCommand, InternalAppend, InternalRead, PartitionKey, Reply,
+    RequestToken,
+};
 use crate::group::{AppendId, Effect, GroupCoordinator, GroupStatistics, Token};
 use crate::message::Message;
 use crate::shard::{Deadline, Shard};
@@ -53,7 +56,9 @@ pub(crate) struct Coordinator {
 impl Shard {
     /// Starts the coordinator of a partition when its topic is the groups' one.
     pub(crate) fn start_coordinator(&mut self, slot: u32) {
-        let Some(options) = self.options.groups.clone() else { return };
+        let Some(options) = self.options.groups.clone() else {
+            return;
+        };
         if &*self.topic_of(slot).name != GROUP_TOPIC {
             return;
         }
@@ -77,7 +82,9 @@ impl Shard {
     /// Ends a coordinator: what waits for it is answered NOT_COORDINATOR.
     pub(crate) fn stop_coordinator(&mut self, number: i32) {
         let now = self.now;
-        let Some(coordinator) = self.coordinators.get_mut(&number) else { return };
+        let Some(coordinator) = self.coordinators.get_mut(&number) else {
+            return;
+        };
         let mut effects = Vec::new();
         coordinator.group.unload(now, &mut effects);
         self.carry_out(number, effects);
@@ -89,22 +96,36 @@ impl Shard {
     }
 
     pub(crate) fn stop_coordinator_of(&mut self, key: &PartitionKey) {
-        if self.coordinators.get(&key.partition).is_some_and(|coordinator| coordinator.key == *key) {
+        if self
+            .coordinators
+            .get(&key.partition)
+            .is_some_and(|coordinator| coordinator.key == *key)
+        {
             self.stop_coordinator(key.partition);
         }
     }
 
     pub(crate) fn group_command(&mut self, command: GroupCommand) {
-        let GroupCommand { token, partition, context, request } = command;
+        let GroupCommand {
+            token,
+            partition,
+            context,
+            request,
+        } = command;
         let now = self.now;
-        let coordinator = self.coordinators.get_mut(&partition).filter(|coordinator| !coordinator.failed);
+        let coordinator = self
+            .coordinators
+            .get_mut(&partition)
+            .filter(|coordinator| !coordinator.failed);
         let Some(coordinator) = coordinator else {
             let response = request.refuse(context.api_version, ErrorCode::NotCoordinator);
             return self.reply(token, Reply::Group(response));
         };
         let own = Token(coordinator.requests.insert(token) as u64);
         let mut effects = Vec::new();
-        coordinator.group.handle(now, own, &context, request, &mut effects);
+        coordinator
+            .group
+            .handle(now, own, &context, request, &mut effects);
         self.carry_out(partition, effects);
     }
 
@@ -125,7 +146,9 @@ impl Shard {
     /// Due: the coordinator's timers, or the next step of its load.
     pub(crate) fn coordinator_due(&mut self, number: i32) {
         let now = self.now;
-        let Some(coordinator) = self.coordinators.get_mut(&number) else { return };
+        let Some(coordinator) = self.coordinators.get_mut(&number) else {
+            return;
+        };
         coordinator.deadline_us = None;
         if coordinator.load_from.is_some() {
             return self.load_on(number);
@@ -137,19 +160,26 @@ impl Shard {
 
     /// What the groups of this shard hold, by partition.
     pub fn group_statistics(&self) -> Vec<(i32, GroupStatistics)> {
-        self.coordinators.iter().map(|(number, coordinator)| (*number, coordinator.group.statistics())).collect()
+        self.coordinators
+            .iter()
+            .map(|(number, coordinator)| (*number, coordinator.group.statistics()))
+            .collect()
     }
 
     /// Whether every coordinator here has loaded its partition.
     pub fn groups_loaded(&self) -> bool {
-        self.coordinators.values().all(|coordinator| coordinator.load_from.is_none())
+        self.coordinators
+            .values()
+            .all(|coordinator| coordinator.load_from.is_none())
     }
 
     fn carry_out(&mut self, number: i32, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Reply { token, response } => {
-                    let Some(coordinator) = self.coordinators.get_mut(&number) else { continue };
+                    let Some(coordinator) = self.coordinators.get_mut(&number) else {
+                        continue;
+                    };
                     if let Some(token) = coordinator.requests.try_remove(token.0 as usize) {
                         self.reply(token, Reply::Group(response));
                     }
@@ -160,9 +190,16 @@ impl Shard {
         self.plan(number);
     }
 
-    fn append_for(&mut self, number: i32, group_records: Vec<(Bytes, Option<Bytes>)>, then: AppendId) {
+    fn append_for(
+        &mut self,
+        number: i32,
+        group_records: Vec<(Bytes, Option<Bytes>)>,
+        then: AppendId,
+    ) {
         let wall_ms = self.now.wall_ms;
-        let Some(coordinator) = self.coordinators.get_mut(&number) else { return };
+        let Some(coordinator) = self.coordinators.get_mut(&number) else {
+            return;
+        };
         coordinator.appends.push_back((then, None));
         let key = coordinator.key;
         let token = own_token(number, coordinator.replica, Own::Append, then.0);
@@ -172,34 +209,58 @@ impl Shard {
         }
         match batch.build() {
             Ok(batch) => self.internal_append(InternalAppend { token, key, batch }),
-            Err(_) => self.inbox.push_back((token, Reply::failed_append(key, ErrorCode::MessageTooLarge))),
+            Err(_) => self
+                .inbox
+                .push_back((token, Reply::failed_append(key, ErrorCode::MessageTooLarge))),
         }
     }
 
     /// Sets the coordinator's deadline to when it next has something to do.
     fn plan(&mut self, number: i32) {
         let next_step_us = self.now.monotonic_us + 1;
-        let Some(coordinator) = self.coordinators.get_mut(&number) else { return };
+        let Some(coordinator) = self.coordinators.get_mut(&number) else {
+            return;
+        };
         let wanted = match coordinator.load_from {
             Some(_) => coordinator.deadline_us,
-            None => coordinator.group.next_deadline().map(|at_us| at_us.max(next_step_us)),
+            None => coordinator
+                .group
+                .next_deadline()
+                .map(|at_us| at_us.max(next_step_us)),
         };
         set_deadline(&mut self.deadlines, coordinator, number, wanted);
     }
 
     fn load_on(&mut self, number: i32) {
-        let Some(coordinator) = self.coordinators.get(&number) else { return };
-        let Some(from) = coordinator.load_from else { return };
+        let Some(coordinator) = self.coordinators.get(&number) else {
+            return;
+        };
+        let Some(from) = coordinator.load_from else {
+            return;
+        };
         let token = own_token(number, coordinator.replica, Own::Load, 0);
-        self.internal_read(&InternalRead { token, key: coordinator.key, from, max_bytes: LOAD_BYTES });
+        self.internal_read(&InternalRead {
+            token,
+            key: coordinator.key,
+            from,
+            max_bytes: LOAD_BYTES,
+        });
     }
 
     /// A coordinator's own request is answered.
     pub(crate) fn own_reply(&mut self, token: RequestToken, reply: Reply) {
         let number = token.connection as i32;
-        let Some(replica) = self.coordinators.get(&number).map(|coordinator| coordinator.replica) else { return };
+        let Some(replica) = self
+            .coordinators
+            .get(&number)
+            .map(|coordinator| coordinator.replica)
+        else {
+            return;
+        };
         match reply {
-            Reply::InternalAppend(reply) if token == own_token(number, replica, Own::Append, token.request) => {
+            Reply::InternalAppend(reply)
+                if token == own_token(number, replica, Own::Append, token.request) =>
+            {
                 let result = match reply.error {
                     ErrorCode::None => Ok(()),
                     error => Err(error),
@@ -215,26 +276,39 @@ impl Shard {
 
     fn append_settled(&mut self, number: i32, append: AppendId, result: Result<(), ErrorCode>) {
         let now = self.now;
-        let Some(coordinator) = self.coordinators.get_mut(&number) else { return };
-        if let Some(entry) = coordinator.appends.iter_mut().find(|entry| entry.0 == append) {
+        let Some(coordinator) = self.coordinators.get_mut(&number) else {
+            return;
+        };
+        if let Some(entry) = coordinator
+            .appends
+            .iter_mut()
+            .find(|entry| entry.0 == append)
+        {
             entry.1 = Some(result);
         }
         let mut effects = Vec::new();
         while let Some((append, Some(result))) = coordinator.appends.front().copied() {
             coordinator.appends.pop_front();
-            coordinator.group.appended(now, append, result, &mut effects);
+            coordinator
+                .group
+                .appended(now, append, result, &mut effects);
         }
         self.carry_out(number, effects);
     }
 
     fn loaded_chunk(&mut self, number: i32, reply: FetchPartitionReply) {
         let (now, bytes_max) = (self.now, self.options.decompressed_batch_bytes_max);
-        let Some(coordinator) = self.coordinators.get_mut(&number) else { return };
+        let Some(coordinator) = self.coordinators.get_mut(&number) else {
+            return;
+        };
         let key = coordinator.key;
         if reply.error != ErrorCode::None {
             coordinator.load_from = None;
             coordinator.failed = true;
-            return self.message(Message::CoordinatorNotLoaded { partition: number, error: reply.error });
+            return self.message(Message::CoordinatorNotLoaded {
+                partition: number,
+                error: reply.error,
+            });
         }
         let mut unreadable = Vec::new();
         if reply.records.is_empty() {
@@ -253,14 +327,28 @@ impl Shard {
             }
         }
         // The rest in the next step: a long load must not hold up the core.
-        set_deadline(&mut self.deadlines, coordinator, number, Some(now.monotonic_us + 1));
+        set_deadline(
+            &mut self.deadlines,
+            coordinator,
+            number,
+            Some(now.monotonic_us + 1),
+        );
         for (offset, reason) in unreadable {
-            self.message(Message::CoordinatorRecordUnreadable { key, offset, reason });
+            self.message(Message::CoordinatorRecordUnreadable {
+                key,
+                offset,
+                reason,
+            });
         }
     }
 }
 
-fn load_batch(group: &mut GroupCoordinator, batch: &Bytes, bytes_max: usize, unreadable: &mut Vec<(i64, String)>) {
+fn load_batch(
+    group: &mut GroupCoordinator,
+    batch: &Bytes,
+    bytes_max: usize,
+    unreadable: &mut Vec<(i64, String)>,
+) {
     let records = match records::records(batch, bytes_max) {
         Ok(records) => records,
         Err(error) => return unreadable.push((-1, error.to_string())),
@@ -298,7 +386,12 @@ fn set_deadline(
 
 fn own_token(number: i32, replica: ReplicaId, own: Own, request: u64) -> RequestToken {
     let part = ((replica.0 as u32) << 1) | own as u32;
-    RequestToken { core: OWN_CORE, connection: number as u64, request, part }
+    RequestToken {
+        core: OWN_CORE,
+        connection: number as u64,
+        request,
+        part,
+    }
 }
 
 impl RequestToken {

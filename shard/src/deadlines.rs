@@ -13,7 +13,9 @@ pub struct Deadlines<K: Ord + Copy> {
 
 impl<K: Ord + Copy> Default for Deadlines<K> {
     fn default() -> Self {
-        Deadlines { entries: BTreeSet::new() }
+        Deadlines {
+            entries: BTreeSet::new(),
+        }
     }
 }
 

@@ -23,7 +23,13 @@ use crate::shard::{Shard, Ticket};
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wait {
     /// A batch: its partition's durable end moves to `end`, then the answer may leave.
-    Append { slot: u32, replica: ReplicaId, end: Offset, bytes: u32, answer: Option<(u32, u32)> },
+    Append {
+        slot: u32,
+        replica: ReplicaId,
+        end: Offset,
+        bytes: u32,
+        answer: Option<(u32, u32)>,
+    },
     /// An answer that needs nothing moved (a duplicate of a batch in flight).
     Answer { produce: u32, position: u32 },
     /// A log start.
@@ -54,7 +60,12 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(id: DirectoryId, log: Log, recovered: RecoveredProducers, hash_seed: u64) -> Self {
+    pub(crate) fn new(
+        id: DirectoryId,
+        log: Log,
+        recovered: RecoveredProducers,
+        hash_seed: u64,
+    ) -> Self {
         Directory {
             id,
             log,
@@ -131,7 +142,13 @@ impl Shard {
                 idle = false;
                 self.own_reply(token, reply);
             }
-            if idle && self.directories.iter().all(|directory| directory.outputs.is_empty()) && self.woken.is_empty() {
+            if idle
+                && self
+                    .directories
+                    .iter()
+                    .all(|directory| directory.outputs.is_empty())
+                && self.woken.is_empty()
+            {
                 return;
             }
         }
@@ -143,8 +160,19 @@ impl Shard {
             Output::DurableTo { lsn } => self.durable(directory, lsn),
             Output::ReadDone { ticket, result } => self.read_done(ticket, result),
             Output::LogStartMoved { replica, to } => self.log_start_moved(directory, replica, to),
-            Output::Damaged { replica, first, last, file, position } => {
-                let slot = replica.and_then(|replica| self.directories[directory].by_replica.get(&replica).copied());
+            Output::Damaged {
+                replica,
+                first,
+                last,
+                file,
+                position,
+            } => {
+                let slot = replica.and_then(|replica| {
+                    self.directories[directory]
+                        .by_replica
+                        .get(&replica)
+                        .copied()
+                });
                 let message = Message::Damaged {
                     key: slot.map(|slot| self.partition(slot).key),
                     topic: slot.map(|slot| self.topic_of(slot).name.clone()),
@@ -170,7 +198,13 @@ impl Shard {
             }
             self.directories[directory].waiting.pop_front();
             match wait {
-                Wait::Append { slot, replica, end, bytes, answer } => {
+                Wait::Append {
+                    slot,
+                    replica,
+                    end,
+                    bytes,
+                    answer,
+                } => {
                     self.batch_durable(slot, replica, end, bytes);
                     if let Some((produce, position)) = answer {
                         self.produce_done(produce, position, None);
@@ -184,11 +218,15 @@ impl Shard {
 
     fn batch_durable(&mut self, slot: u32, replica: ReplicaId, end: Offset, bytes: u32) {
         let durability = self.options.durability;
-        let Some(partition) = self.partitions.get_mut(slot as usize) else { return };
+        let Some(partition) = self.partitions.get_mut(slot as usize) else {
+            return;
+        };
         if partition.replica != replica {
             return; // Deleted meanwhile; the position holds another partition.
         }
-        partition.offsets.advance(OffsetMove::Durable(end), durability == Durability::None);
+        partition
+            .offsets
+            .advance(OffsetMove::Durable(end), durability == Durability::None);
         // The replica here is the only one that is followed: its durable end is the watermark.
         if durability == Durability::Fsync {
             self.advance_high_watermark(slot, end, bytes as usize);
@@ -197,14 +235,28 @@ impl Shard {
 
     fn log_start_moved(&mut self, directory: usize, replica: ReplicaId, to: Offset) {
         let ahead = self.options.durability == Durability::None;
-        let Some(slot) = self.directories[directory].by_replica.get(&replica).copied() else { return };
-        self.partition_mut(slot).offsets.advance(OffsetMove::LogStart(to), ahead);
+        let Some(slot) = self.directories[directory]
+            .by_replica
+            .get(&replica)
+            .copied()
+        else {
+            return;
+        };
+        self.partition_mut(slot)
+            .offsets
+            .advance(OffsetMove::LogStart(to), ahead);
         self.tell_watchers(slot, 0);
     }
 
-    fn read_done(&mut self, ticket: u64, result: Result<odradek_wal::ReadData, odradek_wal::ReadRefusal>) {
+    fn read_done(
+        &mut self,
+        ticket: u64,
+        result: Result<odradek_wal::ReadData, odradek_wal::ReadRefusal>,
+    ) {
         match self.tickets.remove(&ticket) {
-            Some(Ticket::Fetch { fetch, position }) => self.fetch_read_done(fetch, position, result),
+            Some(Ticket::Fetch { fetch, position }) => {
+                self.fetch_read_done(fetch, position, result)
+            }
             Some(Ticket::List { list, position }) => self.list_read_done(list, position, result),
             Some(Ticket::Internal { token, key }) => self.internal_read_done(token, key, result),
             None => {} // Whoever asked is gone.
@@ -216,11 +268,16 @@ impl Shard {
         let changed = std::mem::take(&mut self.directories[directory].changed);
         let mut pages = Vec::with_capacity(changed.len());
         for slot in changed {
-            let Some(partition) = self.partitions.get_mut(slot as usize) else { continue };
+            let Some(partition) = self.partitions.get_mut(slot as usize) else {
+                continue;
+            };
             let here = usize::from(partition.directory) == directory && partition.producers_changed;
             if here {
                 partition.producers_changed = false;
-                let page = partition.producers.as_deref().map_or_else(Vec::new, |producers| producers.to_cold_page());
+                let page = partition
+                    .producers
+                    .as_deref()
+                    .map_or_else(Vec::new, |producers| producers.to_cold_page());
                 pages.push((partition.replica, page));
             }
         }
@@ -234,7 +291,9 @@ impl Shard {
         let partition = &mut self.partitions[slot as usize];
         if !partition.producers_changed {
             partition.producers_changed = true;
-            self.directories[usize::from(partition.directory)].changed.push(slot);
+            self.directories[usize::from(partition.directory)]
+                .changed
+                .push(slot);
         }
     }
 
@@ -244,12 +303,20 @@ impl Shard {
             return;
         }
         let id = self.directories[directory].id;
-        self.actions.push(Action::DirectoryOffline { directory, id });
-        self.message(Message::DirectoryOffline { directory: id, reason: reason.to_owned() });
+        self.actions
+            .push(Action::DirectoryOffline { directory, id });
+        self.message(Message::DirectoryOffline {
+            directory: id,
+            reason: reason.to_owned(),
+        });
         for (_, wait) in std::mem::take(&mut self.directories[directory].waiting) {
             match wait {
                 Wait::Append { answer: None, .. } => {}
-                Wait::Append { answer: Some((produce, position)), .. } | Wait::Answer { produce, position } => {
+                Wait::Append {
+                    answer: Some((produce, position)),
+                    ..
+                }
+                | Wait::Answer { produce, position } => {
                     self.produce_done(produce, position, Some(ErrorCode::KafkaStorageError));
                 }
                 Wait::LogStart { delete, position } => {
@@ -262,7 +329,11 @@ impl Shard {
                 self.produce_done(produce, position, Some(ErrorCode::KafkaStorageError));
             }
         }
-        let mut slots: Vec<u32> = self.directories[directory].by_replica.values().copied().collect();
+        let mut slots: Vec<u32> = self.directories[directory]
+            .by_replica
+            .values()
+            .copied()
+            .collect();
         slots.sort_unstable();
         for slot in slots {
             self.tell_watchers(slot, usize::MAX >> 1);

@@ -12,8 +12,8 @@ use odradek_wal::{LeaderEpoch, Offset, ReadAnswer, ReadData, ReadRefusal};
 use smallvec::SmallVec;
 
 use crate::command::{
-    FetchCommand, FetchPartitionReply, FetchReply, FetchSession, Isolation, PartitionKey, Reply, RequestToken,
-    SessionKey,
+    FetchCommand, FetchPartitionReply, FetchReply, FetchSession, Isolation, PartitionKey, Reply,
+    RequestToken, SessionKey,
 };
 use crate::partition::{Partition, Watcher};
 use crate::session_part::{ActiveFetch, FetchPart, NOWHERE};
@@ -29,7 +29,16 @@ struct Evaluated {
 
 impl Shard {
     pub(crate) fn fetch(&mut self, command: FetchCommand) {
-        let FetchCommand { token, isolation, max_wait_ms, min_bytes, max_bytes, at_least_one, session, partitions } = command;
+        let FetchCommand {
+            token,
+            isolation,
+            max_wait_ms,
+            min_bytes,
+            max_bytes,
+            at_least_one,
+            session,
+            partitions,
+        } = command;
         let (fetch, full) = match session {
             FetchSession::Sessionless => (self.new_part(None), true),
             FetchSession::Open(key) => {
@@ -48,7 +57,9 @@ impl Shard {
             }
         };
         self.finish_now(fetch); // A client that asks again no longer waits for the first answer.
-        let Some(part) = self.fetches.get_mut(fetch as usize) else { return };
+        let Some(part) = self.fetches.get_mut(fetch as usize) else {
+            return;
+        };
         for want in partitions {
             part.upsert(want);
         }
@@ -59,7 +70,10 @@ impl Shard {
             max_bytes: max_bytes.max(0) as usize,
             at_least_one,
             full,
-            deadline_us: self.now.monotonic_us.saturating_add(max_wait_ms.max(0) as u64 * 1_000),
+            deadline_us: self
+                .now
+                .monotonic_us
+                .saturating_add(max_wait_ms.max(0) as u64 * 1_000),
             parked: false,
             forced: max_wait_ms <= 0,
             urgent: false,
@@ -72,7 +86,9 @@ impl Shard {
     }
 
     fn new_part(&mut self, session: Option<SessionKey>) -> u32 {
-        let fetch = self.fetches.insert(FetchPart::new(session, self.options.hash_seed)) as u32;
+        let fetch = self
+            .fetches
+            .insert(FetchPart::new(session, self.options.hash_seed)) as u32;
         if let Some(key) = session {
             self.sessions.insert(key, fetch);
         }
@@ -82,7 +98,9 @@ impl Shard {
     /// One round: every ready member (of a full fetch every member) is looked at.
     fn run_fetch(&mut self, fetch: u32) {
         let part = &mut self.fetches[fetch as usize];
-        let Some(active) = part.active.as_mut() else { return };
+        let Some(active) = part.active.as_mut() else {
+            return;
+        };
         active.parked = false;
         active.urgent = false;
         active.granted = 0;
@@ -92,7 +110,9 @@ impl Shard {
         }
         let mut unread = VecDeque::new();
         for _ in 0..self.fetches[fetch as usize].ready.len() {
-            let Some(member) = self.fetches[fetch as usize].next_ready() else { break };
+            let Some(member) = self.fetches[fetch as usize].next_ready() else {
+                break;
+            };
             if !self.serve_member(fetch, member) {
                 unread.push_back(member);
             }
@@ -106,7 +126,11 @@ impl Shard {
                 part.ready.push_front(member);
             }
         }
-        if part.active.as_ref().is_some_and(|active| active.tickets.is_empty()) {
+        if part
+            .active
+            .as_ref()
+            .is_some_and(|active| active.tickets.is_empty())
+        {
             self.conclude(fetch);
         }
     }
@@ -116,8 +140,14 @@ impl Shard {
         self.statistics.members_evaluated += 1;
         self.resolve_member(fetch, member);
         let evaluated = self.evaluate(fetch, member);
-        let Evaluated { mut reply, read, urgent } = evaluated;
-        let Some(active) = self.fetches[fetch as usize].active.as_mut() else { return true };
+        let Evaluated {
+            mut reply,
+            read,
+            urgent,
+        } = evaluated;
+        let Some(active) = self.fetches[fetch as usize].active.as_mut() else {
+            return true;
+        };
         active.urgent |= urgent;
         let position = active.answers.len() as u32;
         let mut unread = false;
@@ -142,7 +172,9 @@ impl Shard {
         let watch = part.session.is_some();
         let entry = &mut part.members[member as usize];
         let current = self.partitions.get(entry.slot as usize);
-        if current.is_some_and(|partition| partition.key == entry.want.key && partition.replica == entry.replica) {
+        if current.is_some_and(|partition| {
+            partition.key == entry.want.key && partition.replica == entry.replica
+        }) {
             return;
         }
         entry.watching = false;
@@ -160,7 +192,10 @@ impl Shard {
         let part = &self.fetches[fetch as usize];
         let entry = &part.members[member as usize];
         let want = entry.want;
-        let isolation = part.active.as_ref().map_or(Isolation::ReadUncommitted, |active| active.isolation);
+        let isolation = part
+            .active
+            .as_ref()
+            .map_or(Isolation::ReadUncommitted, |active| active.isolation);
         let Some(partition) = self.partitions.get(entry.slot as usize) else {
             return Evaluated::error(want.key, ErrorCode::NotLeaderOrFollower, -1);
         };
@@ -190,7 +225,11 @@ impl Shard {
             }
             if epoch < want.last_fetched_epoch || end < want.fetch_offset {
                 reply.diverging_epoch = Some((epoch, end));
-                return Evaluated { reply, read: None, urgent: true };
+                return Evaluated {
+                    reply,
+                    read: None,
+                    urgent: true,
+                };
             }
         }
         if from > offsets.log_end() {
@@ -200,7 +239,11 @@ impl Shard {
             Isolation::ReadUncommitted => offsets.high_watermark(),
             Isolation::ReadCommitted => offsets.last_stable(),
         };
-        Evaluated { reply, read: (from < bound).then_some((from, bound)), urgent: false }
+        Evaluated {
+            reply,
+            read: (from < bound).then_some((from, bound)),
+            urgent: false,
+        }
     }
 
     /// Reads for one member, or starts to. False when the limits forbid it.
@@ -215,7 +258,9 @@ impl Shard {
     ) -> bool {
         let part = &mut self.fetches[fetch as usize];
         let entry = &part.members[member as usize];
-        let Some(active) = part.active.as_mut() else { return true };
+        let Some(active) = part.active.as_mut() else {
+            return true;
+        };
         let first = active.at_least_one && active.granted == 0;
         let left = active.max_bytes.saturating_sub(active.granted);
         let bytes_max = left.min(entry.want.max_bytes.max(0) as usize);
@@ -231,7 +276,9 @@ impl Shard {
         if answer != ReadAnswer::Pending {
             self.tickets.remove(&ticket);
         }
-        let Some(active) = self.fetches[fetch as usize].active.as_mut() else { return true };
+        let Some(active) = self.fetches[fetch as usize].active.as_mut() else {
+            return true;
+        };
         match answer {
             ReadAnswer::Ready(data) => {
                 active.granted += data.bytes;
@@ -245,23 +292,46 @@ impl Shard {
             }
             ReadAnswer::Empty => return false,
             ReadAnswer::Busy => active.forced = true, // Better an empty answer than one that waits in vain.
-            ReadAnswer::BelowLogStart | ReadAnswer::AboveEnd => active.urgent |= reply.fail(ErrorCode::OffsetOutOfRange),
+            ReadAnswer::BelowLogStart | ReadAnswer::AboveEnd => {
+                active.urgent |= reply.fail(ErrorCode::OffsetOutOfRange)
+            }
             ReadAnswer::Damaged { .. } => active.urgent |= reply.fail(ErrorCode::CorruptMessage),
-            ReadAnswer::UnknownReplica => active.urgent |= reply.fail(ErrorCode::NotLeaderOrFollower),
+            ReadAnswer::UnknownReplica => {
+                active.urgent |= reply.fail(ErrorCode::NotLeaderOrFollower)
+            }
             ReadAnswer::Offline => active.urgent |= reply.fail(ErrorCode::KafkaStorageError),
         }
         true
     }
 
-    pub(crate) fn fetch_read_done(&mut self, fetch: u32, position: u32, result: Result<ReadData, ReadRefusal>) {
-        let Some(active) = self.fetches.get_mut(fetch as usize).and_then(|part| part.active.as_mut()) else { return };
-        let Some((_, reply)) = active.answers.get_mut(position as usize) else { return };
+    pub(crate) fn fetch_read_done(
+        &mut self,
+        fetch: u32,
+        position: u32,
+        result: Result<ReadData, ReadRefusal>,
+    ) {
+        let Some(active) = self
+            .fetches
+            .get_mut(fetch as usize)
+            .and_then(|part| part.active.as_mut())
+        else {
+            return;
+        };
+        let Some((_, reply)) = active.answers.get_mut(position as usize) else {
+            return;
+        };
         match result {
             Ok(data) => reply.records = data.slices,
             Err(ReadRefusal::Empty) => {}
-            Err(ReadRefusal::BelowLogStart | ReadRefusal::AboveEnd) => active.urgent |= reply.fail(ErrorCode::OffsetOutOfRange),
-            Err(ReadRefusal::Damaged { .. }) => active.urgent |= reply.fail(ErrorCode::CorruptMessage),
-            Err(ReadRefusal::UnknownReplica) => active.urgent |= reply.fail(ErrorCode::NotLeaderOrFollower),
+            Err(ReadRefusal::BelowLogStart | ReadRefusal::AboveEnd) => {
+                active.urgent |= reply.fail(ErrorCode::OffsetOutOfRange)
+            }
+            Err(ReadRefusal::Damaged { .. }) => {
+                active.urgent |= reply.fail(ErrorCode::CorruptMessage)
+            }
+            Err(ReadRefusal::UnknownReplica) => {
+                active.urgent |= reply.fail(ErrorCode::NotLeaderOrFollower)
+            }
             Err(ReadRefusal::Offline) => active.urgent |= reply.fail(ErrorCode::KafkaStorageError),
         }
         let tickets = &self.tickets;
@@ -275,9 +345,18 @@ impl Shard {
     fn conclude(&mut self, fetch: u32) {
         let waiting_full = self.parked.len() >= self.options.waiting_requests_max;
         let now_us = self.now.monotonic_us;
-        let Some(active) = self.fetches[fetch as usize].active.as_mut() else { return };
-        let bytes: usize = active.answers.iter().map(|(_, reply)| reply.records_bytes()).sum();
-        let enough = bytes >= active.min_bytes || active.forced || active.urgent || active.deadline_us <= now_us;
+        let Some(active) = self.fetches[fetch as usize].active.as_mut() else {
+            return;
+        };
+        let bytes: usize = active
+            .answers
+            .iter()
+            .map(|(_, reply)| reply.records_bytes())
+            .sum();
+        let enough = bytes >= active.min_bytes
+            || active.forced
+            || active.urgent
+            || active.deadline_us <= now_us;
         if enough || waiting_full {
             return self.answer_fetch(fetch);
         }
@@ -313,11 +392,15 @@ impl Shard {
 
     fn answer_fetch(&mut self, fetch: u32) {
         let part = &mut self.fetches[fetch as usize];
-        let Some(active) = part.active.take() else { return };
+        let Some(active) = part.active.take() else {
+            return;
+        };
         let mut partitions = Vec::new();
         let mut bytes = 0;
         for (member, reply) in active.answers {
-            let Some(entry) = part.members.get_mut(member as usize) else { continue };
+            let Some(entry) = part.members.get_mut(member as usize) else {
+                continue;
+            };
             let told = active.full
                 || !reply.records.is_empty()
                 || reply.error != ErrorCode::None
@@ -335,8 +418,15 @@ impl Shard {
         let sessionless = part.session.is_none();
         self.statistics.bytes_fetched += bytes as u64;
         self.parked.remove(&active.token);
-        self.deadlines.remove(active.deadline_us, Deadline::Fetch(fetch));
-        self.reply(active.token, Reply::Fetch(FetchReply { session_partitions, partitions }));
+        self.deadlines
+            .remove(active.deadline_us, Deadline::Fetch(fetch));
+        self.reply(
+            active.token,
+            Reply::Fetch(FetchReply {
+                session_partitions,
+                partitions,
+            }),
+        );
         if sessionless {
             self.drop_part(fetch);
         }
@@ -345,7 +435,9 @@ impl Shard {
     /// Tells those who watch a partition that it moved, and by how many readable bytes.
     pub(crate) fn tell_watchers(&mut self, slot: u32, bytes: usize) {
         for watcher in &self.partitions[slot as usize].watchers {
-            let Some(part) = self.fetches.get_mut(watcher.fetch as usize) else { continue };
+            let Some(part) = self.fetches.get_mut(watcher.fetch as usize) else {
+                continue;
+            };
             part.queue(watcher.member);
             if let Some(active) = part.active.as_mut()
                 && active.parked
@@ -361,9 +453,16 @@ impl Shard {
 
     /// A waiting fetch has enough: reads it again.
     pub(crate) fn wake(&mut self, fetch: u32) {
-        let Some(active) = self.fetches.get(fetch as usize).and_then(|part| part.active.as_ref()) else { return };
+        let Some(active) = self
+            .fetches
+            .get(fetch as usize)
+            .and_then(|part| part.active.as_ref())
+        else {
+            return;
+        };
         if active.tickets.is_empty() {
-            self.deadlines.remove(active.deadline_us, Deadline::Fetch(fetch));
+            self.deadlines
+                .remove(active.deadline_us, Deadline::Fetch(fetch));
             self.run_fetch(fetch);
         }
     }
@@ -380,7 +479,13 @@ impl Shard {
 
     /// Answers a fetch with what is there, as soon as no read is under way.
     fn force(&mut self, fetch: u32) {
-        let Some(active) = self.fetches.get_mut(fetch as usize).and_then(|part| part.active.as_mut()) else { return };
+        let Some(active) = self
+            .fetches
+            .get_mut(fetch as usize)
+            .and_then(|part| part.active.as_mut())
+        else {
+            return;
+        };
         active.forced = true;
         if active.tickets.is_empty() {
             self.run_fetch(fetch);
@@ -389,10 +494,15 @@ impl Shard {
 
     /// The client is gone: its fetch is not answered. A session stays until it is closed.
     pub(crate) fn cancel(&mut self, token: RequestToken) {
-        let Some(fetch) = self.parked.remove(&token) else { return };
-        let Some(part) = self.fetches.get_mut(fetch as usize) else { return };
+        let Some(fetch) = self.parked.remove(&token) else {
+            return;
+        };
+        let Some(part) = self.fetches.get_mut(fetch as usize) else {
+            return;
+        };
         if let Some(active) = part.active.take() {
-            self.deadlines.remove(active.deadline_us, Deadline::Fetch(fetch));
+            self.deadlines
+                .remove(active.deadline_us, Deadline::Fetch(fetch));
             for ticket in active.tickets {
                 self.tickets.remove(&ticket);
             }
@@ -403,14 +513,18 @@ impl Shard {
     }
 
     pub(crate) fn close_session(&mut self, key: SessionKey) {
-        let Some(fetch) = self.sessions.get(&key).copied() else { return };
+        let Some(fetch) = self.sessions.get(&key).copied() else {
+            return;
+        };
         self.finish_now(fetch);
         self.drop_part(fetch);
     }
 
     /// Answers a fetch at once, without what the disk has not brought yet: that stays ready.
     fn finish_now(&mut self, fetch: u32) {
-        let Some(active) = self.fetches[fetch as usize].active.as_mut() else { return };
+        let Some(active) = self.fetches[fetch as usize].active.as_mut() else {
+            return;
+        };
         active.forced = true;
         let tickets = std::mem::take(&mut active.tickets);
         if tickets.is_empty() {
@@ -424,7 +538,9 @@ impl Shard {
 
     fn forget_member(&mut self, fetch: u32, key: &PartitionKey) {
         let part = &mut self.fetches[fetch as usize];
-        let Some(member) = part.by_key.remove(key) else { return };
+        let Some(member) = part.by_key.remove(key) else {
+            return;
+        };
         part.order.retain(|other| *other != member);
         part.ready.retain(|other| *other != member);
         let entry = part.members.remove(member as usize);
@@ -433,7 +549,9 @@ impl Shard {
 
     fn unwatch(&mut self, fetch: u32, member: u32, slot: u32) {
         if let Some(partition) = self.partitions.get_mut(slot as usize) {
-            partition.watchers.retain(|watcher| *watcher != Watcher { fetch, member });
+            partition
+                .watchers
+                .retain(|watcher| *watcher != Watcher { fetch, member });
         }
     }
 
@@ -444,7 +562,8 @@ impl Shard {
         }
         if let Some(active) = part.active {
             self.parked.remove(&active.token);
-            self.deadlines.remove(active.deadline_us, Deadline::Fetch(fetch));
+            self.deadlines
+                .remove(active.deadline_us, Deadline::Fetch(fetch));
             for ticket in active.tickets {
                 self.tickets.remove(&ticket);
             }
@@ -490,7 +609,11 @@ impl Evaluated {
     fn error(key: PartitionKey, error: ErrorCode, leader_epoch: i32) -> Self {
         let mut reply = FetchPartitionReply::refused(key, error);
         reply.leader_epoch = leader_epoch;
-        Evaluated { reply, read: None, urgent: true }
+        Evaluated {
+            reply,
+            read: None,
+            urgent: true,
+        }
     }
 }
 
@@ -511,7 +634,10 @@ impl FetchPartitionReply {
 
     /// Turns the answer into a refusal; true, for whoever counts it as urgent.
     fn fail(&mut self, error: ErrorCode) -> bool {
-        *self = FetchPartitionReply { leader_epoch: self.leader_epoch, ..FetchPartitionReply::refused(self.key, error) };
+        *self = FetchPartitionReply {
+            leader_epoch: self.leader_epoch,
+            ..FetchPartitionReply::refused(self.key, error)
+        };
         true
     }
 }

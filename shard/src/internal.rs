@@ -9,7 +9,12 @@ use crate::shard::{Shard, Ticket};
 
 impl Shard {
     pub(crate) fn internal_read(&mut self, command: &InternalRead) {
-        let InternalRead { token, key, from, max_bytes } = *command;
+        let InternalRead {
+            token,
+            key,
+            from,
+            max_bytes,
+        } = *command;
         let mut reply = self.internal_reply(&key);
         let Some(slot) = self.index.get(&key).copied() else {
             return self.reply(token, Reply::InternalRead(reply));
@@ -38,7 +43,12 @@ impl Shard {
         self.reply(token, Reply::InternalRead(reply));
     }
 
-    pub(crate) fn internal_read_done(&mut self, token: RequestToken, key: PartitionKey, result: Result<ReadData, ReadRefusal>) {
+    pub(crate) fn internal_read_done(
+        &mut self,
+        token: RequestToken,
+        key: PartitionKey,
+        result: Result<ReadData, ReadRefusal>,
+    ) {
         let mut reply = self.internal_reply(&key);
         match result {
             Ok(data) => reply.records = data.slices,

@@ -104,7 +104,10 @@ impl std::fmt::Display for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Message::CompactionNotDone { topic } => {
-                write!(f, "topic {topic} has cleanup.policy=compact: accepted, but nothing is compacted yet, records are kept")
+                write!(
+                    f,
+                    "topic {topic} has cleanup.policy=compact: accepted, but nothing is compacted yet, records are kept"
+                )
             }
             Message::StraysHeld { strays, replicas } => write!(
                 f,
@@ -119,9 +122,19 @@ impl std::fmt::Display for Message {
                 rest_ms / 60_000
             ),
             Message::StrayDeleted { key } => {
-                write!(f, "stray partition {} of topic id {:?} deleted", key.partition, key.topic_id)
+                write!(
+                    f,
+                    "stray partition {} of topic id {:?} deleted",
+                    key.partition, key.topic_id
+                )
             }
-            Message::Damaged { key, topic, first, last, place } => write!(
+            Message::Damaged {
+                key,
+                topic,
+                first,
+                last,
+                place,
+            } => write!(
                 f,
                 "damaged records at {place}: offsets {first} to {last} of {} partition {}; reads of them get CORRUPT_MESSAGE",
                 topic.as_deref().unwrap_or("an unknown topic"),
@@ -142,7 +155,11 @@ impl std::fmt::Display for Message {
                 f,
                 "groups of __consumer_offsets-{partition} are not served: the partition could not be read ({error})"
             ),
-            Message::CoordinatorRecordUnreadable { key, offset, reason } => write!(
+            Message::CoordinatorRecordUnreadable {
+                key,
+                offset,
+                reason,
+            } => write!(
                 f,
                 "record at offset {offset} of __consumer_offsets-{} passed over: {reason}",
                 key.partition

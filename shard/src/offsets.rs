@@ -8,8 +8,8 @@ use odradek_protocol::ErrorCode;
 use odradek_wal::{Offset, ReadAnswer, ReadData, ReadRefusal};
 
 use crate::command::{
-    EpochPartitionReply, EpochsCommand, Isolation, ListOffsetsCommand, ListOffsetsPartition, ListOffsetsPartitionReply,
-    PartitionKey, Reply, RequestToken,
+    EpochPartitionReply, EpochsCommand, Isolation, ListOffsetsCommand, ListOffsetsPartition,
+    ListOffsetsPartitionReply, PartitionKey, Reply, RequestToken,
 };
 use crate::partition::Partition;
 use crate::scan;
@@ -34,10 +34,17 @@ pub(crate) struct PendingList {
 
 impl Shard {
     pub(crate) fn list_offsets(&mut self, command: ListOffsetsCommand) {
-        let ListOffsetsCommand { token, isolation, partitions } = command;
+        let ListOffsetsCommand {
+            token,
+            isolation,
+            partitions,
+        } = command;
         let pending = PendingList {
             token,
-            replies: partitions.iter().map(|part| ListOffsetsPartitionReply::nothing(part.key, ErrorCode::None)).collect(),
+            replies: partitions
+                .iter()
+                .map(|part| ListOffsetsPartitionReply::nothing(part.key, ErrorCode::None))
+                .collect(),
             outstanding: partitions.len() + 1,
             asked: partitions.clone(),
             isolation,
@@ -62,55 +69,91 @@ impl Shard {
     ) -> Option<ListOffsetsPartitionReply> {
         let nothing = ListOffsetsPartitionReply::nothing(part.key, ErrorCode::None);
         let Some(slot) = self.index.get(&part.key).copied() else {
-            return Some(ListOffsetsPartitionReply { error: ErrorCode::NotLeaderOrFollower, ..nothing });
+            return Some(ListOffsetsPartitionReply {
+                error: ErrorCode::NotLeaderOrFollower,
+                ..nothing
+            });
         };
         let partition = self.partition(slot);
         if let Some(error) = partition.epoch_error(part.current_leader_epoch) {
             return Some(ListOffsetsPartitionReply { error, ..nothing });
         }
         if !self.directories[usize::from(partition.directory)].online {
-            return Some(ListOffsetsPartitionReply { error: ErrorCode::KafkaStorageError, ..nothing });
+            return Some(ListOffsetsPartitionReply {
+                error: ErrorCode::KafkaStorageError,
+                ..nothing
+            });
         }
         let replica = partition.replica;
         let latest = partition.latest(isolation);
         match part.timestamp {
             LATEST => {
                 let leader_epoch = partition.leader_epoch;
-                return Some(ListOffsetsPartitionReply { offset: latest.0, leader_epoch, ..nothing });
+                return Some(ListOffsetsPartitionReply {
+                    offset: latest.0,
+                    leader_epoch,
+                    ..nothing
+                });
             }
             EARLIEST | EARLIEST_LOCAL => {
                 let start = partition.offsets.log_start();
                 let log = &self.directories[usize::from(partition.directory)].log;
-                let leader_epoch = log.epoch_for(replica, start).map_or(partition.leader_epoch, |epoch| epoch.0);
-                return Some(ListOffsetsPartitionReply { offset: start.0, leader_epoch, ..nothing });
+                let leader_epoch = log
+                    .epoch_for(replica, start)
+                    .map_or(partition.leader_epoch, |epoch| epoch.0);
+                return Some(ListOffsetsPartitionReply {
+                    offset: start.0,
+                    leader_epoch,
+                    ..nothing
+                });
             }
             LATEST_TIERED | EARLIEST_PENDING_UPLOAD => return Some(nothing),
             MAX_TIMESTAMP | 0.. => {}
-            _ => return Some(ListOffsetsPartitionReply { error: ErrorCode::UnsupportedVersion, ..nothing }),
+            _ => {
+                return Some(ListOffsetsPartitionReply {
+                    error: ErrorCode::UnsupportedVersion,
+                    ..nothing
+                });
+            }
         }
         let now = self.now;
         let ticket = self.ticket(Ticket::List { list, position });
         let timestamp_ms = part.timestamp;
-        let answer = self.directory_mut(slot).call(|log, out| match timestamp_ms {
-            MAX_TIMESTAMP => log.find_max_timestamp(now, replica, ticket, out),
-            _ => log.find_timestamp(now, replica, timestamp_ms, ticket, out),
-        });
+        let answer = self
+            .directory_mut(slot)
+            .call(|log, out| match timestamp_ms {
+                MAX_TIMESTAMP => log.find_max_timestamp(now, replica, ticket, out),
+                _ => log.find_timestamp(now, replica, timestamp_ms, ticket, out),
+            });
         if answer == ReadAnswer::Pending {
             return None;
         }
         self.tickets.remove(&ticket);
         Some(match answer {
             ReadAnswer::Ready(data) => self.look_in_batch(part, isolation, &data),
-            ReadAnswer::Damaged { .. } => ListOffsetsPartitionReply { error: ErrorCode::CorruptMessage, ..nothing },
-            ReadAnswer::Busy | ReadAnswer::Offline => ListOffsetsPartitionReply { error: ErrorCode::KafkaStorageError, ..nothing },
+            ReadAnswer::Damaged { .. } => ListOffsetsPartitionReply {
+                error: ErrorCode::CorruptMessage,
+                ..nothing
+            },
+            ReadAnswer::Busy | ReadAnswer::Offline => ListOffsetsPartitionReply {
+                error: ErrorCode::KafkaStorageError,
+                ..nothing
+            },
             _ => nothing,
         })
     }
 
     /// The first record in the batch found that is late enough; nothing when it is not readable yet.
-    fn look_in_batch(&self, part: &ListOffsetsPartition, isolation: Isolation, data: &ReadData) -> ListOffsetsPartitionReply {
+    fn look_in_batch(
+        &self,
+        part: &ListOffsetsPartition,
+        isolation: Isolation,
+        data: &ReadData,
+    ) -> ListOffsetsPartitionReply {
         let nothing = ListOffsetsPartitionReply::nothing(part.key, ErrorCode::None);
-        let (Some(batch), Some(slot)) = (data.slices.first(), self.index.get(&part.key)) else { return nothing };
+        let (Some(batch), Some(slot)) = (data.slices.first(), self.index.get(&part.key)) else {
+            return nothing;
+        };
         let bytes_max = self.options.decompressed_batch_bytes_max;
         let from = self.partition(*slot).offsets.log_start().0;
         let found = match part.timestamp {
@@ -118,26 +161,47 @@ impl Shard {
             timestamp => scan::first_at_or_after(batch, from, timestamp, bytes_max),
         };
         match found {
-            Err(_) => ListOffsetsPartitionReply { error: ErrorCode::CorruptMessage, ..nothing },
-            Ok(Some(found)) if found.offset < self.partition(*slot).latest(isolation).0 => ListOffsetsPartitionReply {
-                timestamp: found.timestamp_ms,
-                offset: found.offset,
-                leader_epoch: found.leader_epoch,
+            Err(_) => ListOffsetsPartitionReply {
+                error: ErrorCode::CorruptMessage,
                 ..nothing
             },
+            Ok(Some(found)) if found.offset < self.partition(*slot).latest(isolation).0 => {
+                ListOffsetsPartitionReply {
+                    timestamp: found.timestamp_ms,
+                    offset: found.offset,
+                    leader_epoch: found.leader_epoch,
+                    ..nothing
+                }
+            }
             Ok(_) => nothing,
         }
     }
 
-    pub(crate) fn list_read_done(&mut self, list: u32, position: u32, result: Result<ReadData, ReadRefusal>) {
-        let Some(pending) = self.lists.get(list as usize) else { return };
+    pub(crate) fn list_read_done(
+        &mut self,
+        list: u32,
+        position: u32,
+        result: Result<ReadData, ReadRefusal>,
+    ) {
+        let Some(pending) = self.lists.get(list as usize) else {
+            return;
+        };
         let part = pending.asked[position as usize];
         let nothing = ListOffsetsPartitionReply::nothing(part.key, ErrorCode::None);
         let reply = match result {
             Ok(data) => self.look_in_batch(&part, pending.isolation, &data),
-            Err(ReadRefusal::Damaged { .. }) => ListOffsetsPartitionReply { error: ErrorCode::CorruptMessage, ..nothing },
-            Err(ReadRefusal::Offline) => ListOffsetsPartitionReply { error: ErrorCode::KafkaStorageError, ..nothing },
-            Err(ReadRefusal::UnknownReplica) => ListOffsetsPartitionReply { error: ErrorCode::NotLeaderOrFollower, ..nothing },
+            Err(ReadRefusal::Damaged { .. }) => ListOffsetsPartitionReply {
+                error: ErrorCode::CorruptMessage,
+                ..nothing
+            },
+            Err(ReadRefusal::Offline) => ListOffsetsPartitionReply {
+                error: ErrorCode::KafkaStorageError,
+                ..nothing
+            },
+            Err(ReadRefusal::UnknownReplica) => ListOffsetsPartitionReply {
+                error: ErrorCode::NotLeaderOrFollower,
+                ..nothing
+            },
             Err(ReadRefusal::Empty | ReadRefusal::BelowLogStart | ReadRefusal::AboveEnd) => nothing,
         };
         self.lists[list as usize].replies[position as usize] = reply;
@@ -156,12 +220,20 @@ impl Shard {
     pub(crate) fn offset_for_leader_epoch(&mut self, command: &EpochsCommand) {
         let mut replies = Vec::with_capacity(command.partitions.len());
         for part in &command.partitions {
-            let mut reply = EpochPartitionReply { key: part.key, error: ErrorCode::None, leader_epoch: -1, end_offset: -1 };
+            let mut reply = EpochPartitionReply {
+                key: part.key,
+                error: ErrorCode::None,
+                leader_epoch: -1,
+                end_offset: -1,
+            };
             match self.index.get(&part.key).map(|slot| self.partition(*slot)) {
                 None => reply.error = ErrorCode::NotLeaderOrFollower,
                 Some(partition) => match partition.epoch_error(part.current_leader_epoch) {
                     Some(error) => reply.error = error,
-                    None => (reply.leader_epoch, reply.end_offset) = self.end_of_epoch(partition, part.leader_epoch),
+                    None => {
+                        (reply.leader_epoch, reply.end_offset) =
+                            self.end_of_epoch(partition, part.leader_epoch)
+                    }
                 },
             }
             replies.push(reply);
@@ -182,6 +254,12 @@ impl Partition {
 
 impl ListOffsetsPartitionReply {
     fn nothing(key: PartitionKey, error: ErrorCode) -> Self {
-        ListOffsetsPartitionReply { key, error, timestamp: -1, offset: -1, leader_epoch: -1 }
+        ListOffsetsPartitionReply {
+            key,
+            error,
+            timestamp: -1,
+            offset: -1,
+            leader_epoch: -1,
+        }
     }
 }

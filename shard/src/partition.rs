@@ -34,24 +34,45 @@ pub enum OffsetMove {
 impl Offsets {
     /// A log as recovered: all that is there is durable, and a lone replica's watermark is its end.
     pub fn recovered(log_start: Offset, log_end: Offset) -> Self {
-        assert!(log_start <= log_end, "log start {log_start:?} above log end {log_end:?}");
-        Offsets { log_start, high_watermark: log_end, durable_end: log_end, log_end }
+        assert!(
+            log_start <= log_end,
+            "log start {log_start:?} above log end {log_end:?}"
+        );
+        Offsets {
+            log_start,
+            high_watermark: log_end,
+            durable_end: log_end,
+            log_end,
+        }
     }
 
     /// The one setter. Offsets only go up; `ahead_of_disk` is durability off.
     pub fn advance(&mut self, to: OffsetMove, ahead_of_disk: bool) {
         match to {
             OffsetMove::LogEnd(end) => {
-                assert!(end >= self.log_end, "log end moved back from {:?} to {end:?}", self.log_end);
+                assert!(
+                    end >= self.log_end,
+                    "log end moved back from {:?} to {end:?}",
+                    self.log_end
+                );
                 self.log_end = end;
             }
             OffsetMove::Durable(end) => self.durable_end = self.durable_end.max(end),
             OffsetMove::HighWatermark(to) => self.high_watermark = self.high_watermark.max(to),
             OffsetMove::LogStart(to) => self.log_start = self.log_start.max(to),
         }
-        assert!(self.log_start <= self.high_watermark, "{self:?} after {to:?}");
-        assert!(self.high_watermark <= self.durable_end || ahead_of_disk, "{self:?} after {to:?}");
-        assert!(self.high_watermark <= self.log_end && self.durable_end <= self.log_end, "{self:?} after {to:?}");
+        assert!(
+            self.log_start <= self.high_watermark,
+            "{self:?} after {to:?}"
+        );
+        assert!(
+            self.high_watermark <= self.durable_end || ahead_of_disk,
+            "{self:?} after {to:?}"
+        );
+        assert!(
+            self.high_watermark <= self.log_end && self.durable_end <= self.log_end,
+            "{self:?} after {to:?}"
+        );
     }
 
     /// First offset that is there.
@@ -125,7 +146,9 @@ const _: () = assert!(size_of::<Partition>() <= 160);
 impl Partition {
     /// In-sync replicas that acks=-1 needs: the configured number, but never more than are assigned.
     pub fn min_insync(&self, configured: i32) -> u16 {
-        u16::try_from(configured.max(1)).unwrap_or(u16::MAX).min(self.replicas.max(1))
+        u16::try_from(configured.max(1))
+            .unwrap_or(u16::MAX)
+            .min(self.replicas.max(1))
     }
 
     /// Producer state, made when first needed.

@@ -22,17 +22,26 @@ impl Shard {
                         partition.leader_epoch = partition.leader_epoch.max(leader_epoch);
                     }
                 }
-                PartitionChange::InSync { key, in_sync, replicas } => {
+                PartitionChange::InSync {
+                    key,
+                    in_sync,
+                    replicas,
+                } => {
                     if let Some(slot) = self.index.get(&key).copied() {
                         let partition = self.partition_mut(slot);
                         partition.in_sync = in_sync;
                         partition.replicas = replicas;
                     }
                 }
-                PartitionChange::Config { topic_id, config } => self.configure_topic(topic_id, config),
+                PartitionChange::Config { topic_id, config } => {
+                    self.configure_topic(topic_id, config)
+                }
                 PartitionChange::TopicDeleted { topic_name } => self.topic_deleted(&topic_name),
                 PartitionChange::Delete { key } => self.delete_partition(&key),
-                PartitionChange::CaughtUp { metadata_offset, unfenced } => self.judge_strays(metadata_offset, unfenced),
+                PartitionChange::CaughtUp {
+                    metadata_offset,
+                    unfenced,
+                } => self.judge_strays(metadata_offset, unfenced),
             }
         }
     }
@@ -51,8 +60,12 @@ impl Shard {
             Some(found) => Some(found),
             None => self.create_replica(&create, assigned),
         };
-        let Some((directory, replica)) = placed else { return };
-        let Some(state) = self.directories[directory].log.replica(replica) else { return };
+        let Some((directory, replica)) = placed else {
+            return;
+        };
+        let Some(state) = self.directories[directory].log.replica(replica) else {
+            return;
+        };
         let (log_start, log_end) = (state.log_start, state.log_end.max(state.log_start));
         let producers = self.directories[directory].recovered.take(replica, log_end);
         let had_producers = producers.is_some();
@@ -75,7 +88,9 @@ impl Shard {
         self.index.insert(key, slot);
         self.topics[topic as usize].partitions.push(slot);
         self.directories[directory].by_replica.insert(replica, slot);
-        self.directories[directory].log.set_high_watermark(replica, log_end);
+        self.directories[directory]
+            .log
+            .set_high_watermark(replica, log_end);
         self.set_retention(slot);
         if had_producers {
             self.queue_expiry(slot, self.now.monotonic_us);
@@ -84,14 +99,21 @@ impl Shard {
     }
 
     /// A new replica in the directory assigned, else in the one that holds the fewest.
-    fn create_replica(&mut self, create: &CreatePartition, assigned: Option<usize>) -> Option<(usize, ReplicaId)> {
+    fn create_replica(
+        &mut self,
+        create: &CreatePartition,
+        assigned: Option<usize>,
+    ) -> Option<(usize, ReplicaId)> {
         let online = |directory: &usize| self.directories[*directory].online;
         let directory = assigned.filter(online).or_else(|| {
             let all = (0..self.directories.len()).filter(online);
             all.min_by_key(|directory| self.directories[*directory].by_replica.len())
         });
         let Some(directory) = directory else {
-            self.message(Message::AppendRefused { key: create.key, reason: "no log directory is online".to_owned() });
+            self.message(Message::AppendRefused {
+                key: create.key,
+                reason: "no log directory is online".to_owned(),
+            });
             return None;
         };
         let now = self.now;
@@ -103,14 +125,19 @@ impl Shard {
         match self.directories[directory].call(|log, out| log.create_replica(now, replica, out)) {
             Ok(replica) => Some((directory, replica)),
             Err(refusal) => {
-                self.message(Message::AppendRefused { key: create.key, reason: refusal.to_string() });
+                self.message(Message::AppendRefused {
+                    key: create.key,
+                    reason: refusal.to_string(),
+                });
                 None
             }
         }
     }
 
     fn directory_position(&self, id: DirectoryId) -> Option<usize> {
-        self.directories.iter().position(|directory| directory.id == id)
+        self.directories
+            .iter()
+            .position(|directory| directory.id == id)
     }
 
     fn topic_for(&mut self, create: &CreatePartition) -> u32 {
@@ -125,7 +152,9 @@ impl Shard {
             partitions: Vec::new(),
         };
         if topic.config.cleanup.compact {
-            self.message(Message::CompactionNotDone { topic: topic.name.clone() });
+            self.message(Message::CompactionNotDone {
+                topic: topic.name.clone(),
+            });
         }
         let topic = self.topics.insert(topic) as u32;
         self.topic_index.insert(id, topic);
@@ -133,7 +162,9 @@ impl Shard {
     }
 
     fn configure_topic(&mut self, topic_id: TopicId, config: Arc<TopicConfig>) {
-        let Some(topic) = self.topic_index.get(&topic_id).copied() else { return };
+        let Some(topic) = self.topic_index.get(&topic_id).copied() else {
+            return;
+        };
         let topic = &mut self.topics[topic as usize];
         if *topic.config == *config {
             return;
@@ -153,7 +184,10 @@ impl Shard {
     fn set_retention(&mut self, slot: u32) {
         let config = &self.topic_of(slot).config;
         let policy = if config.cleanup.delete {
-            RetentionPolicy { ms: config.retention_ms, bytes: config.retention_bytes }
+            RetentionPolicy {
+                ms: config.retention_ms,
+                bytes: config.retention_bytes,
+            }
         } else {
             RetentionPolicy::KEEP
         };
@@ -162,13 +196,17 @@ impl Shard {
     }
 
     fn delete_partition(&mut self, key: &PartitionKey) {
-        let Some(slot) = self.index.get(key).copied() else { return };
+        let Some(slot) = self.index.get(key).copied() else {
+            return;
+        };
         self.stop_coordinator_of(key);
         self.tell_watchers(slot, usize::MAX >> 1); // They learn that it is gone.
         self.index.remove(key);
         let partition = self.partitions.remove(slot as usize);
         let directory = usize::from(partition.directory);
-        self.directories[directory].by_replica.remove(&partition.replica);
+        self.directories[directory]
+            .by_replica
+            .remove(&partition.replica);
         let topic = &mut self.topics[partition.topic as usize];
         topic.partitions.retain(|other| *other != slot);
         if topic.partitions.is_empty() {
@@ -179,15 +217,24 @@ impl Shard {
     }
 
     /// Gives a replica's space back. A log that refuses keeps it: it is a stray at the next start.
-    pub(crate) fn delete_replica(&mut self, directory: usize, replica: ReplicaId, key: PartitionKey) {
+    pub(crate) fn delete_replica(
+        &mut self,
+        directory: usize,
+        replica: ReplicaId,
+        key: PartitionKey,
+    ) {
         let now = self.now;
-        let deleted = self.directories[directory].call(|log, out| log.delete_replica(now, replica, out));
+        let deleted =
+            self.directories[directory].call(|log, out| log.delete_replica(now, replica, out));
         match deleted {
             Ok(lsn) => {
                 let last = &mut self.directories[directory].last_lsn;
                 *last = (*last).max(lsn);
             }
-            Err(refusal) => self.message(Message::AppendRefused { key, reason: refusal.to_string() }),
+            Err(refusal) => self.message(Message::AppendRefused {
+                key,
+                reason: refusal.to_string(),
+            }),
         }
     }
 }
@@ -198,7 +245,9 @@ impl Shard {
     pub fn replica_size(&self, key: &PartitionKey) -> Option<(u64, Offset, Offset)> {
         let slot = *self.index.get(key)?;
         let partition = self.partition(slot);
-        let state = self.directories[usize::from(partition.directory)].log.replica(partition.replica)?;
+        let state = self.directories[usize::from(partition.directory)]
+            .log
+            .replica(partition.replica)?;
         Some((state.bytes, state.log_start, state.log_end))
     }
 }

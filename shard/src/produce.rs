@@ -10,8 +10,8 @@ use odradek_wal::{AppendRefusal, FrameMeta, LeaderEpoch, Lsn, Offset};
 use smallvec::{SmallVec, smallvec};
 
 use crate::command::{
-    InternalAppend, PartitionKey, ProduceCommand, ProducePartition, ProducePartitionReply, ProduceRecords, Reply,
-    RequestToken,
+    InternalAppend, PartitionKey, ProduceCommand, ProducePartition, ProducePartitionReply,
+    ProduceRecords, Reply, RequestToken,
 };
 use crate::config::{Durability, TimestampType};
 use crate::directory::Wait;
@@ -63,21 +63,40 @@ enum Fate {
 
 impl Shard {
     pub(crate) fn produce(&mut self, command: ProduceCommand) {
-        let terms = Terms { acks: command.acks, zstd_allowed: command.zstd_allowed, internal: false };
+        let terms = Terms {
+            acks: command.acks,
+            zstd_allowed: command.zstd_allowed,
+            internal: false,
+        };
         let deadline_ms = (command.acks == -1).then_some(command.timeout_ms.max(0) as u64);
         self.dispatch(command.token, terms, deadline_ms, command.partitions);
     }
 
     /// An append from inside is a produce with acks=-1 that may write what clients may not.
     pub(crate) fn internal_append(&mut self, command: InternalAppend) {
-        let terms = Terms { acks: -1, zstd_allowed: true, internal: true };
-        let part = ProducePartition { key: command.key, records: ProduceRecords::Raw(Some(command.batch)) };
+        let terms = Terms {
+            acks: -1,
+            zstd_allowed: true,
+            internal: true,
+        };
+        let part = ProducePartition {
+            key: command.key,
+            records: ProduceRecords::Raw(Some(command.batch)),
+        };
         self.dispatch(command.token, terms, None, vec![part]);
     }
 
-    fn dispatch(&mut self, token: RequestToken, terms: Terms, deadline_ms: Option<u64>, partitions: Vec<ProducePartition>) {
+    fn dispatch(
+        &mut self,
+        token: RequestToken,
+        terms: Terms,
+        deadline_ms: Option<u64>,
+        partitions: Vec<ProducePartition>,
+    ) {
         let full = self.produces.len() >= self.options.waiting_requests_max;
-        let replies = partitions.iter().map(|part| ProducePartitionReply::refused(part.key, ErrorCode::KafkaStorageError));
+        let replies = partitions
+            .iter()
+            .map(|part| ProducePartitionReply::refused(part.key, ErrorCode::KafkaStorageError));
         let pending = PendingProduce {
             token,
             internal: terms.internal,
@@ -131,7 +150,12 @@ impl Shard {
                 self.directories[directory].waiting.push_back((lsn, wait));
             }
             Fate::Busy(batch) => {
-                self.directories[directory].blocked.push_back(Blocked { key, batch, acks: terms.acks, answer });
+                self.directories[directory].blocked.push_back(Blocked {
+                    key,
+                    batch,
+                    acks: terms.acks,
+                    answer,
+                });
                 if answer.is_none() {
                     let reply = ProducePartitionReply::refused(key, ErrorCode::None);
                     self.produce_answer(produce, position, reply);
@@ -141,7 +165,11 @@ impl Shard {
     }
 
     /// Steps 4 to 18 of Kafka's checks: everything that does not depend on the producer's state.
-    fn admit(&mut self, terms: Terms, part: ProducePartition) -> Result<PreparedBatch, BatchRefusal> {
+    fn admit(
+        &mut self,
+        terms: Terms,
+        part: ProducePartition,
+    ) -> Result<PreparedBatch, BatchRefusal> {
         if let ProduceRecords::Raw(records) = &part.records {
             validate::check_shape(records.as_deref(), terms.zstd_allowed)?;
         }
@@ -156,11 +184,16 @@ impl Shard {
         let slot = *self.index.get(&part.key).ok_or(BatchRefusal::NotLeader)?;
         let partition = self.partition(slot);
         let config = self.topic_of(slot).config.clone();
-        if terms.acks == -1 && partition.in_sync < partition.min_insync(config.min_insync_replicas) {
-            return Err(BatchRefusal::NotEnoughReplicas { in_sync: partition.in_sync });
+        if terms.acks == -1 && partition.in_sync < partition.min_insync(config.min_insync_replicas)
+        {
+            return Err(BatchRefusal::NotEnoughReplicas {
+                in_sync: partition.in_sync,
+            });
         }
         if !self.directories[usize::from(partition.directory)].online {
-            return Err(BatchRefusal::Storage { reason: "the log directory is offline".to_owned() });
+            return Err(BatchRefusal::Storage {
+                reason: "the log directory is offline".to_owned(),
+            });
         }
         match part.records {
             ProduceRecords::Prepared(batch) => Ok(batch),
@@ -179,23 +212,43 @@ impl Shard {
     }
 
     /// Steps 19 to 22, then the append itself. Offsets are given out here.
-    fn append_batch(&mut self, slot: u32, batch: PreparedBatch, acks: i16, answer: (u32, u32)) -> Fate {
+    fn append_batch(
+        &mut self,
+        slot: u32,
+        batch: PreparedBatch,
+        acks: i16,
+        answer: (u32, u32),
+    ) -> Fate {
         let append_time = self.topic_of(slot).config.timestamp_type == TimestampType::LogAppendTime;
         let partition = self.partition(slot);
         let mut reply = ProducePartitionReply::refused(partition.key, ErrorCode::None);
         reply.log_start_offset = partition.offsets.log_start().0;
         reply.leader_epoch = partition.leader_epoch;
-        if let (Some(producer), Some(producers)) = (batch.producer(), partition.producers.as_deref()) {
+        if let (Some(producer), Some(producers)) =
+            (batch.producer(), partition.producers.as_deref())
+        {
             match producers.check(&producer) {
                 SequenceVerdict::Next => {}
-                SequenceVerdict::Duplicate { base_offset, timestamp_ms, pending, .. } => {
+                SequenceVerdict::Duplicate {
+                    base_offset,
+                    timestamp_ms,
+                    pending,
+                    ..
+                } => {
                     self.statistics.batches_duplicate += 1;
                     reply.base_offset = base_offset.0;
                     reply.log_append_time_ms = if append_time { timestamp_ms } else { -1 };
                     // The first one may still be on its way to the disk: then this answer waits for it.
                     if pending && acks != 0 && self.options.durability == Durability::Fsync {
                         let lsn = self.directory_mut(slot).last_lsn;
-                        return Fate::Waits(reply, lsn, Wait::Answer { produce: answer.0, position: answer.1 });
+                        return Fate::Waits(
+                            reply,
+                            lsn,
+                            Wait::Answer {
+                                produce: answer.0,
+                                position: answer.1,
+                            },
+                        );
                     }
                     return Fate::Answered(reply);
                 }
@@ -236,7 +289,9 @@ impl Shard {
         let head = batch.head(base_offset.0, partition.leader_epoch);
         let directory = &mut self.directories[usize::from(partition.directory)];
         let body = &batch.bytes[HEAD_BYTES..];
-        let lsn = match directory.call(|log, out| log.append(now, &meta, &head, body, Some(batch.body_crc), out)) {
+        let lsn = match directory
+            .call(|log, out| log.append(now, &meta, &head, body, Some(batch.body_crc), out))
+        {
             Ok(lsn) => lsn,
             Err(AppendRefusal::Busy) => return Fate::Busy(batch),
             Err(refusal) => return Fate::Answered(self.append_refused(slot, &refusal)),
@@ -267,7 +322,9 @@ impl Shard {
         let ahead = self.options.durability == Durability::None;
         let now_us = self.now.monotonic_us;
         let partition = self.partition_mut(slot);
-        partition.offsets.advance(OffsetMove::LogEnd(Offset(meta.last_offset.0 + 1)), ahead);
+        partition
+            .offsets
+            .advance(OffsetMove::LogEnd(Offset(meta.last_offset.0 + 1)), ahead);
         if let Some(producer) = batch.producer() {
             partition.producers_mut().append(producer, meta.last_offset);
             self.note_producers_changed(slot);
@@ -283,10 +340,17 @@ impl Shard {
         let key = self.partition(slot).key;
         self.statistics.batches_refused += 1;
         let refused = match *refusal {
-            AppendRefusal::TooLarge { bytes, bytes_max } => BatchRefusal::TooLarge { bytes, bytes_max },
+            AppendRefusal::TooLarge { bytes, bytes_max } => {
+                BatchRefusal::TooLarge { bytes, bytes_max }
+            }
             other => {
-                self.message(Message::AppendRefused { key, reason: other.to_string() });
-                BatchRefusal::Storage { reason: other.to_string() }
+                self.message(Message::AppendRefused {
+                    key,
+                    reason: other.to_string(),
+                });
+                BatchRefusal::Storage {
+                    reason: other.to_string(),
+                }
             }
         };
         self.refused(key, refused)
@@ -295,9 +359,15 @@ impl Shard {
     /// Gives blocked appends to the log again, in order, until it is full again.
     pub(crate) fn retry_blocked(&mut self, directory: usize) {
         while let Some(blocked) = self.directories[directory].blocked.pop_front() {
-            let Blocked { key, batch, acks, answer } = blocked;
+            let Blocked {
+                key,
+                batch,
+                acks,
+                answer,
+            } = blocked;
             let slot = self.index.get(&key).copied();
-            let slot = slot.filter(|slot| usize::from(self.partition(*slot).directory) == directory);
+            let slot =
+                slot.filter(|slot| usize::from(self.partition(*slot).directory) == directory);
             let fate = match slot {
                 Some(slot) => self.append_batch(slot, batch, acks, answer.unwrap_or((u32::MAX, 0))),
                 None => Fate::Answered(self.refused(key, BatchRefusal::NotLeader)),
@@ -315,7 +385,12 @@ impl Shard {
                     self.directories[directory].waiting.push_back((lsn, wait));
                 }
                 Fate::Busy(batch) => {
-                    self.directories[directory].blocked.push_front(Blocked { key, batch, acks, answer });
+                    self.directories[directory].blocked.push_front(Blocked {
+                        key,
+                        batch,
+                        acks,
+                        answer,
+                    });
                     return;
                 }
             }
@@ -342,7 +417,10 @@ impl Shard {
     /// One partition of a produce has its answer, or fails after all.
     pub(crate) fn produce_done(&mut self, produce: u32, position: u32, error: Option<ErrorCode>) {
         let pending = &mut self.produces[produce as usize];
-        assert!(!std::mem::replace(&mut pending.done[position as usize], true), "a batch was answered twice");
+        assert!(
+            !std::mem::replace(&mut pending.done[position as usize], true),
+            "a batch was answered twice"
+        );
         if let Some(error) = error {
             pending.replies[position as usize].fail(error);
         }
@@ -366,7 +444,9 @@ impl Shard {
 
     /// acks=-1 waited long enough. The batches are in the log all the same, as with Kafka.
     pub(crate) fn produce_deadline(&mut self, produce: u32) {
-        let Some(pending) = self.produces.get_mut(produce as usize) else { return };
+        let Some(pending) = self.produces.get_mut(produce as usize) else {
+            return;
+        };
         pending.answered = true;
         pending.deadline_us = None;
         let mut replies = std::mem::take(&mut pending.replies);
@@ -380,7 +460,12 @@ impl Shard {
         self.answer_produce(token, internal, replies);
     }
 
-    fn answer_produce(&mut self, token: RequestToken, internal: bool, mut replies: Vec<ProducePartitionReply>) {
+    fn answer_produce(
+        &mut self,
+        token: RequestToken,
+        internal: bool,
+        mut replies: Vec<ProducePartitionReply>,
+    ) {
         let reply = match internal.then(|| replies.pop()).flatten() {
             Some(reply) => Reply::InternalAppend(reply),
             None => Reply::Produce(replies),

@@ -121,7 +121,10 @@ impl std::fmt::Display for ColdPageError {
                 "producer state in the checkpoint has version {version}, this program reads up to {COLD_PAGE_VERSION}"
             ),
             ColdPageError::Length(length) => {
-                write!(f, "producer state in the checkpoint has an impossible length of {length} bytes")
+                write!(
+                    f,
+                    "producer state in the checkpoint has an impossible length of {length} bytes"
+                )
             }
         }
     }
@@ -152,7 +155,9 @@ impl Producers {
                 continue;
             }
             newest.get_or_insert((pending.batch.producer_epoch, pending.batch.last_sequence()));
-            if pending.batch.producer_epoch != newest.map_or(0, |entry| entry.0) || seen == REMEMBERED_BATCHES {
+            if pending.batch.producer_epoch != newest.map_or(0, |entry| entry.0)
+                || seen == REMEMBERED_BATCHES
+            {
                 break;
             }
             seen += 1;
@@ -168,7 +173,10 @@ impl Producers {
                 };
             }
         }
-        let known = self.find(batch.producer_id).ok().map(|index| &self.committed[index]);
+        let known = self
+            .find(batch.producer_id)
+            .ok()
+            .map(|index| &self.committed[index]);
         if let Some(known) = known
             && known.producer_epoch == batch.producer_epoch
             && newest.is_none_or(|entry| entry.0 == batch.producer_epoch)
@@ -177,7 +185,11 @@ impl Producers {
             return found;
         }
         let newest = newest.or_else(|| {
-            known.and_then(|known| known.newest().map(|last| (known.producer_epoch, last.last_sequence)))
+            known.and_then(|known| {
+                known
+                    .newest()
+                    .map(|last| (known.producer_epoch, last.last_sequence))
+            })
         });
         let Some((seen_epoch, last_sequence)) = newest else {
             return SequenceVerdict::Next; // KIP-360: an unknown producer may start anywhere.
@@ -187,8 +199,15 @@ impl Producers {
 
     /// Notes an appended batch that lies above the high watermark.
     pub fn append(&mut self, batch: ProducerBatch, last_offset: Offset) {
-        debug_assert!(self.pending.back().is_none_or(|last| last.last_offset < last_offset.0));
-        self.pending.push_back(Pending { batch, last_offset: last_offset.0 });
+        debug_assert!(
+            self.pending
+                .back()
+                .is_none_or(|last| last.last_offset < last_offset.0)
+        );
+        self.pending.push_back(Pending {
+            batch,
+            last_offset: last_offset.0,
+        });
     }
 
     /// Folds all below `high_watermark` into the committed state. Returns the producers that had to be
@@ -200,23 +219,40 @@ impl Producers {
                 break;
             }
             self.pending.pop_front();
-            forgotten += self.fold(&first.batch, Offset(first.last_offset), now_us, producers_max);
+            forgotten += self.fold(
+                &first.batch,
+                Offset(first.last_offset),
+                now_us,
+                producers_max,
+            );
         }
         forgotten
     }
 
     /// Applies a batch that is at or below the watermark already: replay of the log at start. A batch that
     /// the checkpoint has counted before is skipped.
-    pub fn fold(&mut self, batch: &ProducerBatch, last_offset: Offset, now_us: u64, producers_max: usize) -> usize {
+    pub fn fold(
+        &mut self,
+        batch: &ProducerBatch,
+        last_offset: Offset,
+        now_us: u64,
+        producers_max: usize,
+    ) -> usize {
         let index = match self.find(batch.producer_id) {
             Ok(index) => index,
             Err(index) => {
-                self.committed.insert(index, Committed::new(batch.producer_id, batch.producer_epoch));
+                self.committed.insert(
+                    index,
+                    Committed::new(batch.producer_id, batch.producer_epoch),
+                );
                 index
             }
         };
         let known = &mut self.committed[index];
-        if known.newest().is_some_and(|last| last.last_offset >= last_offset.0) {
+        if known
+            .newest()
+            .is_some_and(|last| last.last_offset >= last_offset.0)
+        {
             return 0;
         }
         known.remember(batch, last_offset, now_us);
@@ -227,7 +263,11 @@ impl Producers {
     /// Returns false when committed state reached above `to` too (an unclean truncation, or a checkpoint ahead
     /// of the log): older batches of those producers may then be forgotten with them.
     pub fn truncate(&mut self, to: Offset) -> bool {
-        while self.pending.back().is_some_and(|last| last.last_offset >= to.0) {
+        while self
+            .pending
+            .back()
+            .is_some_and(|last| last.last_offset >= to.0)
+        {
             self.pending.pop_back();
         }
         let mut clean = true;
@@ -247,7 +287,9 @@ impl Producers {
         let pending = &self.pending;
         self.committed.retain(|known| {
             known.last_used_us > before_us
-                || pending.iter().any(|entry| entry.batch.producer_id == known.producer_id)
+                || pending
+                    .iter()
+                    .any(|entry| entry.batch.producer_id == known.producer_id)
         });
         self.committed.iter().map(|known| known.last_used_us).min()
     }
@@ -291,7 +333,9 @@ impl Producers {
             folded.commit(Offset(i64::MAX), 0, usize::MAX);
             return folded.to_cold_page();
         }
-        let mut page = Vec::with_capacity(COLD_HEAD_BYTES + self.committed.len() * (COLD_PRODUCER_BYTES + COLD_BATCH_BYTES));
+        let mut page = Vec::with_capacity(
+            COLD_HEAD_BYTES + self.committed.len() * (COLD_PRODUCER_BYTES + COLD_BATCH_BYTES),
+        );
         page.push(COLD_PAGE_VERSION);
         page.extend_from_slice(&(self.committed.len() as u32).to_le_bytes());
         for known in &self.committed {
@@ -320,22 +364,32 @@ impl Producers {
         let mut producers = Producers::default();
         for _ in 0..count {
             let known = Committed::read(&mut rest, now_us).ok_or(ColdPageError::Length(length))?;
-            if producers.committed.last().is_some_and(|last| last.producer_id >= known.producer_id) {
+            if producers
+                .committed
+                .last()
+                .is_some_and(|last| last.producer_id >= known.producer_id)
+            {
                 return Err(ColdPageError::Length(length));
             }
             producers.committed.push(known);
         }
-        if rest.bytes.is_empty() { Ok(producers) } else { Err(ColdPageError::Length(length)) }
+        if rest.bytes.is_empty() {
+            Ok(producers)
+        } else {
+            Err(ColdPageError::Length(length))
+        }
     }
 
     fn find(&self, producer_id: i64) -> Result<usize, usize> {
-        self.committed.binary_search_by_key(&producer_id, |known| known.producer_id)
+        self.committed
+            .binary_search_by_key(&producer_id, |known| known.producer_id)
     }
 
     fn shrink(&mut self, producers_max: usize) -> usize {
         let mut forgotten = 0;
         while self.committed.len() > producers_max.max(1) {
-            let oldest = (0..self.committed.len()).min_by_key(|index| self.committed[*index].last_used_us);
+            let oldest =
+                (0..self.committed.len()).min_by_key(|index| self.committed[*index].last_used_us);
             let Some(oldest) = oldest else { break };
             self.committed.remove(oldest);
             forgotten += 1;
@@ -354,7 +408,11 @@ fn judge_order(batch: &ProducerBatch, seen_epoch: i16, last_sequence: i32) -> Se
             _ => SequenceVerdict::OutOfOrder { last_sequence: -1 },
         };
     }
-    let next = if last_sequence == i32::MAX { 0 } else { last_sequence + 1 };
+    let next = if last_sequence == i32::MAX {
+        0
+    } else {
+        last_sequence + 1
+    };
     if batch.base_sequence == next {
         SequenceVerdict::Next
     } else {
@@ -364,7 +422,13 @@ fn judge_order(batch: &ProducerBatch, seen_epoch: i16, last_sequence: i32) -> Se
 
 impl Committed {
     fn new(producer_id: i64, producer_epoch: i16) -> Self {
-        Committed { producer_id, last_used_us: 0, batches: Default::default(), producer_epoch, remembered: 0 }
+        Committed {
+            producer_id,
+            last_used_us: 0,
+            batches: Default::default(),
+            producer_epoch,
+            remembered: 0,
+        }
     }
 
     fn batches(&self) -> &[Remembered] {
@@ -396,7 +460,8 @@ impl Committed {
 
     fn duplicate(&self, batch: &ProducerBatch, newest: usize) -> Option<SequenceVerdict> {
         let found = self.batches().iter().rev().take(newest).find(|known| {
-            known.last_sequence == batch.last_sequence() && known.last_offset_delta == batch.last_offset_delta
+            known.last_sequence == batch.last_sequence()
+                && known.last_offset_delta == batch.last_offset_delta
         })?;
         Some(SequenceVerdict::Duplicate {
             base_offset: Offset(found.last_offset - i64::from(found.last_offset_delta)),

@@ -136,12 +136,21 @@ impl Shard {
             options,
         };
         for (directory, recovered) in logs.into_iter().enumerate() {
-            let RecoveredLog { directory: id, log, producers } = recovered;
+            let RecoveredLog {
+                directory: id,
+                log,
+                producers,
+            } = recovered;
             shard.strays.note_log(directory, &log);
             for (replica, reason) in &producers.unreadable {
-                shard.message(Message::ProducerStateUnreadable { replica: replica.0, reason: reason.clone() });
+                shard.message(Message::ProducerStateUnreadable {
+                    replica: replica.0,
+                    reason: reason.clone(),
+                });
             }
-            shard.directories.push(Directory::new(id, log, producers, shard.options.hash_seed));
+            shard
+                .directories
+                .push(Directory::new(id, log, producers, shard.options.hash_seed));
         }
         shard
     }

@@ -42,10 +42,20 @@ pub enum RecordFaultKind {
 impl fmt::Display for RecordFaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RecordFaultKind::OffsetDelta { found } => write!(f, "its offset delta is {found}, not its position in the batch"),
+            RecordFaultKind::OffsetDelta { found } => write!(
+                f,
+                "its offset delta is {found}, not its position in the batch"
+            ),
             RecordFaultKind::NoKey => write!(f, "compacted topics take no record without a key"),
-            RecordFaultKind::Timestamp { timestamp_ms, earliest_ms, latest_ms } => {
-                write!(f, "time stamp {timestamp_ms} is outside the topic's limits, {earliest_ms} to {latest_ms}")
+            RecordFaultKind::Timestamp {
+                timestamp_ms,
+                earliest_ms,
+                latest_ms,
+            } => {
+                write!(
+                    f,
+                    "time stamp {timestamp_ms} is outside the topic's limits, {earliest_ms} to {latest_ms}"
+                )
             }
         }
     }
@@ -161,19 +171,30 @@ impl BatchRefusal {
     pub(crate) fn sequence(batch: &ProducerBatch, verdict: SequenceVerdict) -> Self {
         let producer_id = batch.producer_id;
         match verdict {
-            SequenceVerdict::StaleEpoch { seen } => {
-                BatchRefusal::StaleEpoch { producer_id, epoch: batch.producer_epoch, seen }
+            SequenceVerdict::StaleEpoch { seen } => BatchRefusal::StaleEpoch {
+                producer_id,
+                epoch: batch.producer_epoch,
+                seen,
+            },
+            SequenceVerdict::OutOfOrder { last_sequence } => BatchRefusal::OutOfOrder {
+                producer_id,
+                base_sequence: batch.base_sequence,
+                last_sequence,
+            },
+            SequenceVerdict::Next | SequenceVerdict::Duplicate { .. } => {
+                unreachable!("not a refusal")
             }
-            SequenceVerdict::OutOfOrder { last_sequence } => {
-                BatchRefusal::OutOfOrder { producer_id, base_sequence: batch.base_sequence, last_sequence }
-            }
-            SequenceVerdict::Next | SequenceVerdict::Duplicate { .. } => unreachable!("not a refusal"),
         }
     }
 
     /// Whether the bytes as such are refused, before anything else is asked (Kafka's step 4).
     pub fn is_of_shape(&self) -> bool {
-        matches!(self, BatchRefusal::NotOneBatch { .. } | BatchRefusal::OldFormat(_) | BatchRefusal::ZstdTooOld)
+        matches!(
+            self,
+            BatchRefusal::NotOneBatch { .. }
+                | BatchRefusal::OldFormat(_)
+                | BatchRefusal::ZstdTooOld
+        )
     }
 
     /// The code on the wire.
@@ -196,8 +217,14 @@ impl BatchRefusal {
             BatchRefusal::Transactional => ErrorCode::InvalidTxnState,
             BatchRefusal::ClaimsAppendTime => ErrorCode::InvalidTimestamp,
             BatchRefusal::Faults { faults, .. } => {
-                let stamps = faults.iter().any(|fault| matches!(fault.kind, RecordFaultKind::Timestamp { .. }));
-                if stamps { ErrorCode::InvalidTimestamp } else { ErrorCode::InvalidRecord }
+                let stamps = faults
+                    .iter()
+                    .any(|fault| matches!(fault.kind, RecordFaultKind::Timestamp { .. }));
+                if stamps {
+                    ErrorCode::InvalidTimestamp
+                } else {
+                    ErrorCode::InvalidRecord
+                }
             }
             BatchRefusal::StaleEpoch { .. } => ErrorCode::InvalidProducerEpoch,
             BatchRefusal::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
@@ -210,7 +237,10 @@ impl BatchRefusal {
         match self {
             BatchRefusal::Faults { faults, .. } => faults
                 .into_iter()
-                .map(|fault| RecordError { batch_index: fault.index, message: fault.kind.to_string() })
+                .map(|fault| RecordError {
+                    batch_index: fault.index,
+                    message: fault.kind.to_string(),
+                })
                 .collect(),
             _ => Vec::new(),
         }
@@ -220,42 +250,102 @@ impl BatchRefusal {
 impl fmt::Display for BatchRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BatchRefusal::NotOneBatch { batches: 0 } => write!(f, "a produce needs one record batch per partition, here is none"),
-            BatchRefusal::NotOneBatch { .. } => write!(f, "a produce takes one record batch per partition, here is more"),
-            BatchRefusal::OldFormat(magic) => write!(f, "record format {magic} is not supported, send format 2"),
+            BatchRefusal::NotOneBatch { batches: 0 } => write!(
+                f,
+                "a produce needs one record batch per partition, here is none"
+            ),
+            BatchRefusal::NotOneBatch { .. } => write!(
+                f,
+                "a produce takes one record batch per partition, here is more"
+            ),
+            BatchRefusal::OldFormat(magic) => {
+                write!(f, "record format {magic} is not supported, send format 2")
+            }
             BatchRefusal::ZstdTooOld => write!(f, "zstd needs Produce version 7 or later"),
             BatchRefusal::Corrupt(error) => write!(f, "damaged batch: {error}"),
-            BatchRefusal::RequiredAcks { acks } => write!(f, "acks={acks}; allowed are -1, 0 and 1"),
+            BatchRefusal::RequiredAcks { acks } => {
+                write!(f, "acks={acks}; allowed are -1, 0 and 1")
+            }
             BatchRefusal::NotLeader => write!(f, "this broker does not lead the partition"),
             BatchRefusal::NotEnoughReplicas { in_sync } => {
-                write!(f, "{in_sync} replicas in sync are fewer than min.insync.replicas; nothing was written")
+                write!(
+                    f,
+                    "{in_sync} replicas in sync are fewer than min.insync.replicas; nothing was written"
+                )
             }
-            BatchRefusal::BaseOffset { base_offset } => write!(f, "base offset {base_offset} of a produced batch must be 0"),
+            BatchRefusal::BaseOffset { base_offset } => {
+                write!(f, "base offset {base_offset} of a produced batch must be 0")
+            }
             BatchRefusal::TooLarge { bytes, bytes_max } => {
-                write!(f, "batch of {bytes} bytes is larger than the {bytes_max} that are allowed")
+                write!(
+                    f,
+                    "batch of {bytes} bytes is larger than the {bytes_max} that are allowed"
+                )
             }
-            BatchRefusal::LargerThanSegment { bytes, segment_bytes } => {
-                write!(f, "batch of {bytes} bytes is larger than segment.bytes={segment_bytes}")
+            BatchRefusal::LargerThanSegment {
+                bytes,
+                segment_bytes,
+            } => {
+                write!(
+                    f,
+                    "batch of {bytes} bytes is larger than segment.bytes={segment_bytes}"
+                )
             }
             BatchRefusal::Count { counted, spanned } => {
-                write!(f, "batch header counts {counted} records, its offsets span {spanned}")
+                write!(
+                    f,
+                    "batch header counts {counted} records, its offsets span {spanned}"
+                )
             }
             BatchRefusal::Control => write!(f, "clients may not write control records"),
             BatchRefusal::NegativeSequence { base_sequence } => {
-                write!(f, "sequence {base_sequence} of a batch with a producer id must not be negative, nor its epoch")
+                write!(
+                    f,
+                    "sequence {base_sequence} of a batch with a producer id must not be negative, nor its epoch"
+                )
             }
-            BatchRefusal::Transactional => write!(f, "transactional batch, but no transaction is open for its producer"),
-            BatchRefusal::ClaimsAppendTime => write!(f, "a producer may not set the time stamp type to LogAppendTime"),
+            BatchRefusal::Transactional => write!(
+                f,
+                "transactional batch, but no transaction is open for its producer"
+            ),
+            BatchRefusal::ClaimsAppendTime => write!(
+                f,
+                "a producer may not set the time stamp type to LogAppendTime"
+            ),
             BatchRefusal::Records(error) => write!(f, "records cannot be read: {error}"),
-            BatchRefusal::Faults { total, .. } => write!(f, "{total} records of the batch are refused; none was written"),
-            BatchRefusal::StaleEpoch { producer_id, epoch, seen } => {
-                write!(f, "epoch {epoch} of producer {producer_id} is older than {seen}, the last one seen")
+            BatchRefusal::Faults { total, .. } => write!(
+                f,
+                "{total} records of the batch are refused; none was written"
+            ),
+            BatchRefusal::StaleEpoch {
+                producer_id,
+                epoch,
+                seen,
+            } => {
+                write!(
+                    f,
+                    "epoch {epoch} of producer {producer_id} is older than {seen}, the last one seen"
+                )
             }
-            BatchRefusal::OutOfOrder { producer_id, base_sequence, last_sequence: -1 } => {
-                write!(f, "sequence {base_sequence} of producer {producer_id}: a new epoch starts at 0")
+            BatchRefusal::OutOfOrder {
+                producer_id,
+                base_sequence,
+                last_sequence: -1,
+            } => {
+                write!(
+                    f,
+                    "sequence {base_sequence} of producer {producer_id}: a new epoch starts at 0"
+                )
             }
-            BatchRefusal::OutOfOrder { producer_id, base_sequence, last_sequence } => {
-                write!(f, "sequence {base_sequence} of producer {producer_id} does not follow {last_sequence}")
+            BatchRefusal::OutOfOrder {
+                producer_id,
+                base_sequence,
+                last_sequence,
+            } => {
+                write!(
+                    f,
+                    "sequence {base_sequence} of producer {producer_id} does not follow {last_sequence}"
+                )
             }
             BatchRefusal::Storage { reason } => write!(f, "{reason}"),
         }

@@ -15,7 +15,12 @@ pub struct Found {
 }
 
 /// The first record of a stored batch, from offset `from` on, whose time stamp is `timestamp_ms` or later.
-pub fn first_at_or_after(batch: &Bytes, from: i64, timestamp_ms: i64, bytes_max: usize) -> Result<Option<Found>, BatchError> {
+pub fn first_at_or_after(
+    batch: &Bytes,
+    from: i64,
+    timestamp_ms: i64,
+    bytes_max: usize,
+) -> Result<Option<Found>, BatchError> {
     let records = records::records(batch, bytes_max)?;
     for found in stamps(&records) {
         let found = found?;
@@ -27,7 +32,11 @@ pub fn first_at_or_after(batch: &Bytes, from: i64, timestamp_ms: i64, bytes_max:
 }
 
 /// The first record of a stored batch, from offset `from` on, that has its largest time stamp.
-pub fn max_timestamp(batch: &Bytes, from: i64, bytes_max: usize) -> Result<Option<Found>, BatchError> {
+pub fn max_timestamp(
+    batch: &Bytes,
+    from: i64,
+    bytes_max: usize,
+) -> Result<Option<Found>, BatchError> {
     let records = records::records(batch, bytes_max)?;
     let mut best: Option<Found> = None;
     for found in stamps(&records) {
@@ -49,7 +58,9 @@ fn stamps(records: &Records) -> impl Iterator<Item = Result<Found, BatchError>> 
             } else {
                 header.base_timestamp.saturating_add(view.timestamp_delta)
             },
-            offset: header.base_offset.saturating_add(i64::from(view.offset_delta)),
+            offset: header
+                .base_offset
+                .saturating_add(i64::from(view.offset_delta)),
             leader_epoch: header.partition_leader_epoch,
         })
     })

@@ -13,7 +13,9 @@ use odradek_wal::ReplicaId;
 use slab::Slab;
 use smallvec::SmallVec;
 
-use crate::command::{FetchPartition, FetchPartitionReply, Isolation, PartitionKey, RequestToken, SessionKey};
+use crate::command::{
+    FetchPartition, FetchPartitionReply, Isolation, PartitionKey, RequestToken, SessionKey,
+};
 
 /// A member that is not resolved to a partition led here.
 pub(crate) const NOWHERE: u32 = u32::MAX;
@@ -117,7 +119,9 @@ impl FetchPart {
 
     /// Adds a member, or takes over what a client says anew of one. It is ready then.
     pub(crate) fn upsert(&mut self, want: FetchPartition) -> u32 {
-        let known = self.session.and_then(|_| self.by_key.get(&want.key).copied());
+        let known = self
+            .session
+            .and_then(|_| self.by_key.get(&want.key).copied());
         let member = match known {
             Some(member) => {
                 self.members[member as usize].want = want;

@@ -31,7 +31,11 @@ pub struct SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        SessionOptions { slots_max: 1_000, eviction_ms: 120_000, seed: 0 }
+        SessionOptions {
+            slots_max: 1_000,
+            eviction_ms: 120_000,
+            seed: 0,
+        }
     }
 }
 
@@ -123,7 +127,11 @@ impl SessionCache {
 
     /// Decides how a request is answered. Errors are whole answers: FETCH_SESSION_ID_NOT_FOUND,
     /// INVALID_FETCH_SESSION_EPOCH, FETCH_SESSION_TOPIC_ID_ERROR.
-    pub fn begin(&mut self, now_ms: u64, request: &SessionRequest) -> Result<SessionDecision, ErrorCode> {
+    pub fn begin(
+        &mut self,
+        now_ms: u64,
+        request: &SessionRequest,
+    ) -> Result<SessionDecision, ErrorCode> {
         if request.epoch == INITIAL_EPOCH || request.epoch == FINAL_EPOCH {
             let mut closed: Vec<ClosedSession> = self.close(request.id).into_iter().collect();
             if request.epoch == FINAL_EPOCH || request.partitions == 0 {
@@ -147,7 +155,10 @@ impl SessionCache {
         self.by_use.remove(&(slot.used_ms, request.id));
         slot.used_ms = now_ms;
         self.by_use.insert((now_ms, request.id));
-        Ok(SessionDecision::Incremental { id: request.id, parts: slot.parts.iter().copied().collect() })
+        Ok(SessionDecision::Incremental {
+            id: request.id,
+            parts: slot.parts.iter().copied().collect(),
+        })
     }
 
     /// Notes that a shard holds a part of the session from now on.
@@ -164,7 +175,8 @@ impl SessionCache {
             return self.close(id);
         }
         let slot = self.slots.get_mut(&id)?;
-        self.by_worth.remove(&(slot.privileged, slot.partitions, id));
+        self.by_worth
+            .remove(&(slot.privileged, slot.partitions, id));
         slot.partitions = partitions;
         self.by_worth.insert((slot.privileged, partitions, id));
         None
@@ -174,8 +186,12 @@ impl SessionCache {
     pub fn close(&mut self, id: i32) -> Option<ClosedSession> {
         let slot = self.slots.remove(&id)?;
         self.by_use.remove(&(slot.used_ms, id));
-        self.by_worth.remove(&(slot.privileged, slot.partitions, id));
-        Some(ClosedSession { id, parts: slot.parts.into_iter().collect() })
+        self.by_worth
+            .remove(&(slot.privileged, slot.partitions, id));
+        Some(ClosedSession {
+            id,
+            parts: slot.parts.into_iter().collect(),
+        })
     }
 
     /// Sessions open.
@@ -198,7 +214,12 @@ impl SessionCache {
         self.evictions
     }
 
-    fn open(&mut self, now_ms: u64, request: &SessionRequest, closed: &mut Vec<ClosedSession>) -> Option<i32> {
+    fn open(
+        &mut self,
+        now_ms: u64,
+        request: &SessionRequest,
+        closed: &mut Vec<ClosedSession>,
+    ) -> Option<i32> {
         let id = self.new_id();
         if self.slots.len() >= self.options.slots_max {
             let victim = self.victim(now_ms, (request.privileged, request.partitions, id))?;
@@ -228,7 +249,8 @@ impl SessionCache {
             return Some(oldest);
         }
         let candidate = self.by_worth.iter().find(|(privileged, _, id)| {
-            let settled = now_ms.saturating_sub(self.slots[id].created_ms) > self.options.eviction_ms;
+            let settled =
+                now_ms.saturating_sub(self.slots[id].created_ms) > self.options.eviction_ms;
             settled || (newcomer.0 && !privileged)
         })?;
         (newcomer >= *candidate).then_some(candidate.2)

@@ -58,7 +58,10 @@ pub(crate) enum Ticket {
     /// A ListOffsets, for the answer at this position.
     List { list: u32, position: u32 },
     /// A read from inside.
-    Internal { token: RequestToken, key: PartitionKey },
+    Internal {
+        token: RequestToken,
+        key: PartitionKey,
+    },
 }
 
 /// Counters for metrics: totals since the start, but for the gauges named so.
@@ -131,7 +134,10 @@ pub struct Shard {
 impl Shard {
     /// Takes one event and pushes what follows from it. `now` never goes back in its monotonic part.
     pub fn step(&mut self, now: Now, event: Event, actions: &mut Vec<Action>) {
-        assert!(now.monotonic_us >= self.now.monotonic_us, "monotonic time went back");
+        assert!(
+            now.monotonic_us >= self.now.monotonic_us,
+            "monotonic time went back"
+        );
         self.now = now;
         std::mem::swap(&mut self.actions, actions);
         self.apply(event);
@@ -178,14 +184,20 @@ impl Shard {
             fetches_parked: self.parked.len(),
             produces_waiting: self.produces.len(),
             session_parts: self.sessions.len(),
-            topics_not_compacted: self.topics.iter().filter(|(_, topic)| topic.config.cleanup.compact).count(),
+            topics_not_compacted: self
+                .topics
+                .iter()
+                .filter(|(_, topic)| topic.config.cleanup.compact)
+                .count(),
             ..self.statistics
         }
     }
 
     /// The directories in the order given, and whether each is online.
     pub fn directories(&self) -> impl Iterator<Item = (DirectoryId, bool)> + '_ {
-        self.directories.iter().map(|directory| (directory.id, directory.online))
+        self.directories
+            .iter()
+            .map(|directory| (directory.id, directory.online))
     }
 
     /// A directory's log, for statistics and the broker epoch.
@@ -229,7 +241,11 @@ impl Shard {
 
     /// All partitions led here, in order.
     pub fn partitions(&self) -> Vec<PartitionKey> {
-        let mut keys: Vec<PartitionKey> = self.partitions.iter().map(|(_, partition)| partition.key).collect();
+        let mut keys: Vec<PartitionKey> = self
+            .partitions
+            .iter()
+            .map(|(_, partition)| partition.key)
+            .collect();
         keys.sort_unstable();
         keys
     }
@@ -271,7 +287,9 @@ impl Shard {
 
     /// A moment from now, in monotonic microseconds.
     pub(crate) fn after_ms(&self, ms: u64) -> u64 {
-        self.now.monotonic_us.saturating_add(ms.saturating_mul(1_000))
+        self.now
+            .monotonic_us
+            .saturating_add(ms.saturating_mul(1_000))
     }
 
     fn fire_deadlines(&mut self) {
@@ -281,7 +299,9 @@ impl Shard {
                 Deadline::Produce(produce) => self.produce_deadline(produce),
                 Deadline::Producers(slot, replica) => self.expire_producers(slot, replica),
                 Deadline::Coordinator(number) => self.coordinator_due(number),
-                Deadline::Stray(directory, replica) => self.delete_stray(directory as usize, replica),
+                Deadline::Stray(directory, replica) => {
+                    self.delete_stray(directory as usize, replica)
+                }
             }
         }
     }
@@ -289,12 +309,16 @@ impl Shard {
     fn expire_producers(&mut self, slot: u32, replica: ReplicaId) {
         let expiration_us = self.options.producer_expiration_ms.saturating_mul(1_000);
         let now_us = self.now.monotonic_us;
-        let Some(partition) = self.partitions.get_mut(slot as usize) else { return };
+        let Some(partition) = self.partitions.get_mut(slot as usize) else {
+            return;
+        };
         if partition.replica != replica {
             return; // The position holds another partition now.
         }
         partition.expiry_queued = false;
-        let Some(producers) = partition.producers.as_deref_mut() else { return };
+        let Some(producers) = partition.producers.as_deref_mut() else {
+            return;
+        };
         let before = producers.len();
         let next_used = producers.expire(now_us.saturating_sub(expiration_us));
         let forgotten = before - producers.len();
@@ -312,12 +336,19 @@ impl Shard {
 
     /// Queues the partition's expiry, once: an active partition is looked at about once a period.
     pub(crate) fn queue_expiry(&mut self, slot: u32, used_us: u64) {
-        let expiration_us = self.options.producer_expiration_ms.saturating_mul(1_000).max(1);
+        let expiration_us = self
+            .options
+            .producer_expiration_ms
+            .saturating_mul(1_000)
+            .max(1);
         let partition = self.partition_mut(slot);
         if !partition.expiry_queued {
             partition.expiry_queued = true;
             let replica = partition.replica;
-            self.deadlines.insert(used_us.saturating_add(expiration_us), Deadline::Producers(slot, replica));
+            self.deadlines.insert(
+                used_us.saturating_add(expiration_us),
+                Deadline::Producers(slot, replica),
+            );
         }
     }
 
@@ -327,17 +358,24 @@ impl Shard {
         let now_us = self.now.monotonic_us;
         let producers_max = self.options.producers_per_partition_max;
         let partition = &mut self.partitions[slot as usize];
-        partition.offsets.advance(crate::partition::OffsetMove::HighWatermark(to), ahead);
+        partition
+            .offsets
+            .advance(crate::partition::OffsetMove::HighWatermark(to), ahead);
         let (replica, key) = (partition.replica, partition.key);
         let mut forgotten = 0;
         if let Some(producers) = partition.producers.as_deref_mut() {
             forgotten = producers.commit(to, now_us, producers_max);
         }
         let directory = usize::from(partition.directory);
-        self.directories[directory].log.set_high_watermark(replica, to);
+        self.directories[directory]
+            .log
+            .set_high_watermark(replica, to);
         if forgotten > 0 {
             self.statistics.producers_forgotten += forgotten as u64;
-            self.message(Message::ProducersForgotten { key, count: forgotten });
+            self.message(Message::ProducersForgotten {
+                key,
+                count: forgotten,
+            });
         }
         self.tell_watchers(slot, bytes);
     }

@@ -32,17 +32,30 @@ impl Strays {
     /// Takes in all replicas of a recovered log.
     pub(crate) fn note_log(&mut self, directory: usize, log: &Log) {
         for (replica, state) in log.replicas() {
-            let key = PartitionKey { topic_id: state.topic_id, partition: state.partition };
-            self.unclaimed.entry(key).or_default().push((directory, replica));
+            let key = PartitionKey {
+                topic_id: state.topic_id,
+                partition: state.partition,
+            };
+            self.unclaimed
+                .entry(key)
+                .or_default()
+                .push((directory, replica));
             self.recovered += 1;
             self.metadata_offset_max = self.metadata_offset_max.max(state.metadata_offset);
         }
     }
 
     /// The replica that a partition adopts: the one in the directory assigned, else the only or newest one.
-    pub(crate) fn claim(&mut self, key: &PartitionKey, assigned: Option<usize>) -> Option<(usize, ReplicaId)> {
+    pub(crate) fn claim(
+        &mut self,
+        key: &PartitionKey,
+        assigned: Option<usize>,
+    ) -> Option<(usize, ReplicaId)> {
         let copies = self.unclaimed.get_mut(key)?;
-        let index = copies.iter().rposition(|copy| Some(copy.0) == assigned).unwrap_or(copies.len() - 1);
+        let index = copies
+            .iter()
+            .rposition(|copy| Some(copy.0) == assigned)
+            .unwrap_or(copies.len() - 1);
         let claimed = copies.remove(index);
         if copies.is_empty() {
             self.unclaimed.remove(key);
@@ -51,8 +64,13 @@ impl Strays {
     }
 
     fn take(&mut self, directory: usize, replica: ReplicaId) -> Option<PartitionKey> {
-        let holds = |copies: &SmallVec<[(usize, ReplicaId); 1]>| copies.contains(&(directory, replica));
-        let key = self.unclaimed.iter().find(|(_, copies)| holds(copies)).map(|(key, _)| *key)?;
+        let holds =
+            |copies: &SmallVec<[(usize, ReplicaId); 1]>| copies.contains(&(directory, replica));
+        let key = self
+            .unclaimed
+            .iter()
+            .find(|(_, copies)| holds(copies))
+            .map(|(key, _)| *key)?;
         let copies = self.unclaimed.get_mut(&key)?;
         copies.retain(|copy| *copy != (directory, replica));
         if copies.is_empty() {
@@ -91,7 +109,8 @@ impl Shard {
         for (key, copies) in &unclaimed {
             for (directory, replica) in copies {
                 self.message(Message::StrayFound { key: *key, rest_ms });
-                self.deadlines.insert(at_us, Deadline::Stray(*directory as u32, *replica));
+                self.deadlines
+                    .insert(at_us, Deadline::Stray(*directory as u32, *replica));
             }
         }
         self.strays.unclaimed = unclaimed;

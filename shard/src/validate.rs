@@ -9,8 +9,8 @@
 use bytes::Bytes;
 use odradek_protocol::compression;
 use odradek_protocol::records::{
-    self, ATTRIBUTE_COMPRESSION_MASK, ATTRIBUTE_LOG_APPEND_TIME, BatchError, BatchHeader, CRC_START, Compression,
-    HEADER_BYTES, LOG_OVERHEAD_BYTES, MAGIC, NO_TIMESTAMP, Records,
+    self, ATTRIBUTE_COMPRESSION_MASK, ATTRIBUTE_LOG_APPEND_TIME, BatchError, BatchHeader,
+    CRC_START, Compression, HEADER_BYTES, LOG_OVERHEAD_BYTES, MAGIC, NO_TIMESTAMP, Records,
 };
 
 use crate::config::{TimestampType, TopicCompression, TopicConfig};
@@ -67,7 +67,8 @@ impl PreparedBatch {
     pub fn head(&self, base_offset: i64, leader_epoch: i32) -> [u8; HEAD_BYTES] {
         let mut head = [0; HEAD_BYTES];
         head[0..8].copy_from_slice(&base_offset.to_be_bytes());
-        head[8..12].copy_from_slice(&((self.bytes.len() - LOG_OVERHEAD_BYTES) as i32).to_be_bytes());
+        head[8..12]
+            .copy_from_slice(&((self.bytes.len() - LOG_OVERHEAD_BYTES) as i32).to_be_bytes());
         head[12..16].copy_from_slice(&leader_epoch.to_be_bytes());
         head[16] = MAGIC as u8;
         head[17..21].copy_from_slice(&self.body_crc.to_be_bytes());
@@ -76,7 +77,10 @@ impl PreparedBatch {
 }
 
 /// Step 4: exactly one batch of format 2, and no codec that the request's version forbids.
-pub fn check_shape(records: Option<&[u8]>, zstd_allowed: bool) -> Result<BatchHeader, BatchRefusal> {
+pub fn check_shape(
+    records: Option<&[u8]>,
+    zstd_allowed: bool,
+) -> Result<BatchHeader, BatchRefusal> {
     let bytes = records.unwrap_or_default();
     // Shorter than a magic number: no batch at all. An impossible length is a damaged one.
     let Some(length) = bytes.get(8..12).filter(|_| bytes.len() > 16) else {
@@ -100,32 +104,51 @@ pub fn check_shape(records: Option<&[u8]>, zstd_allowed: bool) -> Result<BatchHe
 }
 
 /// All checks that need no producer state, and the changes that the configuration asks for.
-pub fn prepare(bytes: Option<Bytes>, rules: &BatchRules<'_>) -> Result<PreparedBatch, BatchRefusal> {
+pub fn prepare(
+    bytes: Option<Bytes>,
+    rules: &BatchRules<'_>,
+) -> Result<PreparedBatch, BatchRefusal> {
     let header = check_shape(bytes.as_deref(), rules.zstd_allowed)?;
     let bytes = bytes.unwrap_or_default();
     check_header(&header, bytes.len(), rules)?;
     records::verify_crc(&bytes).map_err(BatchRefusal::Corrupt)?;
     check_origin(&header, rules)?;
-    let records = records::records(&bytes, rules.decompressed_bytes_max).map_err(BatchRefusal::Records)?;
+    let records =
+        records::records(&bytes, rules.decompressed_bytes_max).map_err(BatchRefusal::Records)?;
     let max_timestamp = check_records(&records, rules)?;
     let prepared = transform(header, bytes, &records, max_timestamp, rules)?;
     let size = prepared.bytes.len();
     if size as i64 > i64::from(rules.config.max_message_bytes) {
-        return Err(BatchRefusal::TooLarge { bytes: size, bytes_max: rules.config.max_message_bytes.max(0) as usize });
+        return Err(BatchRefusal::TooLarge {
+            bytes: size,
+            bytes_max: rules.config.max_message_bytes.max(0) as usize,
+        });
     }
     if size as i64 > rules.config.segment_bytes {
-        return Err(BatchRefusal::LargerThanSegment { bytes: size, segment_bytes: rules.config.segment_bytes });
+        return Err(BatchRefusal::LargerThanSegment {
+            bytes: size,
+            segment_bytes: rules.config.segment_bytes,
+        });
     }
     Ok(prepared)
 }
 
 /// Steps 10 and 11.
-fn check_header(header: &BatchHeader, bytes: usize, rules: &BatchRules<'_>) -> Result<(), BatchRefusal> {
+fn check_header(
+    header: &BatchHeader,
+    bytes: usize,
+    rules: &BatchRules<'_>,
+) -> Result<(), BatchRefusal> {
     if header.base_offset != 0 {
-        return Err(BatchRefusal::BaseOffset { base_offset: header.base_offset });
+        return Err(BatchRefusal::BaseOffset {
+            base_offset: header.base_offset,
+        });
     }
     if bytes as i64 > i64::from(rules.config.max_message_bytes) && !rules.internal {
-        return Err(BatchRefusal::TooLarge { bytes, bytes_max: rules.config.max_message_bytes.max(0) as usize });
+        return Err(BatchRefusal::TooLarge {
+            bytes,
+            bytes_max: rules.config.max_message_bytes.max(0) as usize,
+        });
     }
     Ok(())
 }
@@ -134,10 +157,15 @@ fn check_header(header: &BatchHeader, bytes: usize, rules: &BatchRules<'_>) -> R
 fn check_origin(header: &BatchHeader, rules: &BatchRules<'_>) -> Result<(), BatchRefusal> {
     let spanned = i64::from(header.last_offset_delta) + 1;
     if header.records_count <= 0 || spanned != i64::from(header.records_count) {
-        return Err(BatchRefusal::Count { counted: header.records_count, spanned });
+        return Err(BatchRefusal::Count {
+            counted: header.records_count,
+            spanned,
+        });
     }
     if header.compression().is_err() {
-        return Err(BatchRefusal::Corrupt(BatchError::UnknownCompression((header.attributes & ATTRIBUTE_COMPRESSION_MASK) as u8)));
+        return Err(BatchRefusal::Corrupt(BatchError::UnknownCompression(
+            (header.attributes & ATTRIBUTE_COMPRESSION_MASK) as u8,
+        )));
     }
     if rules.internal {
         return Ok(());
@@ -146,7 +174,9 @@ fn check_origin(header: &BatchHeader, rules: &BatchRules<'_>) -> Result<(), Batc
         return Err(BatchRefusal::Control);
     }
     if header.has_producer_id() && (header.base_sequence < 0 || header.producer_epoch < 0) {
-        return Err(BatchRefusal::NegativeSequence { base_sequence: header.base_sequence });
+        return Err(BatchRefusal::NegativeSequence {
+            base_sequence: header.base_sequence,
+        });
     }
     if header.is_transactional() {
         return Err(BatchRefusal::Transactional);
@@ -172,11 +202,20 @@ fn check_records(records: &Records, rules: &BatchRules<'_>) -> Result<i64, Batch
         let timestamp = header.base_timestamp.saturating_add(view.timestamp_delta);
         max_timestamp = max_timestamp.max(timestamp);
         let kind = if view.offset_delta != index {
-            Some(RecordFaultKind::OffsetDelta { found: view.offset_delta })
+            Some(RecordFaultKind::OffsetDelta {
+                found: view.offset_delta,
+            })
         } else if config.cleanup.compact && view.key.is_none() {
             Some(RecordFaultKind::NoKey)
-        } else if create_time && timestamp != NO_TIMESTAMP && !(earliest..=latest).contains(&timestamp) {
-            Some(RecordFaultKind::Timestamp { timestamp_ms: timestamp, earliest_ms: earliest, latest_ms: latest })
+        } else if create_time
+            && timestamp != NO_TIMESTAMP
+            && !(earliest..=latest).contains(&timestamp)
+        {
+            Some(RecordFaultKind::Timestamp {
+                timestamp_ms: timestamp,
+                earliest_ms: earliest,
+                latest_ms: latest,
+            })
         } else {
             None
         };
@@ -187,7 +226,11 @@ fn check_records(records: &Records, rules: &BatchRules<'_>) -> Result<i64, Batch
             }
         }
     }
-    if faults.is_empty() { Ok(max_timestamp) } else { Err(BatchRefusal::Faults { faults, total }) }
+    if faults.is_empty() {
+        Ok(max_timestamp)
+    } else {
+        Err(BatchRefusal::Faults { faults, total })
+    }
 }
 
 /// Recompresses, stamps, or corrects the largest time stamp; hands the bytes on when there is nothing to do.
@@ -201,7 +244,8 @@ fn transform(
     let source = header.compression().map_err(BatchRefusal::Records)?;
     let target = target_compression(rules.config.compression);
     let recompress = target.filter(|(codec, _)| *codec != source && !rules.internal);
-    let stamp = rules.config.timestamp_type == TimestampType::LogAppendTime && !header.is_log_append_time();
+    let stamp =
+        rules.config.timestamp_type == TimestampType::LogAppendTime && !header.is_log_append_time();
     if stamp {
         header.attributes |= ATTRIBUTE_LOG_APPEND_TIME;
         header.max_timestamp = rules.now_ms;
@@ -226,7 +270,8 @@ fn transform(
         }
     }
     let length = rebuilt.len() - LOG_OVERHEAD_BYTES;
-    header.batch_length = i32::try_from(length).map_err(|_| BatchRefusal::Records(BatchError::TooLong(length)))?;
+    header.batch_length =
+        i32::try_from(length).map_err(|_| BatchRefusal::Records(BatchError::TooLong(length)))?;
     rebuilt[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
     header.crc = records::recompute_crc(&mut rebuilt);
     Ok(PreparedBatch::of(&header, Bytes::from(rebuilt), true))

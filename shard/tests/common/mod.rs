@@ -12,9 +12,13 @@ use odradek_protocol::ErrorCode;
 use odradek_protocol::records::{self, BatchBuilder, Batches, Compression};
 use odradek_shard::command::*;
 use odradek_shard::message::Message;
-use odradek_shard::{Action, Event, RecoveredLog, RecoveredProducers, Reply, RequestToken, Shard, ShardOptions, TopicConfig};
+use odradek_shard::{
+    Action, Event, RecoveredLog, RecoveredProducers, Reply, RequestToken, Shard, ShardOptions,
+    TopicConfig,
+};
 use odradek_wal::{
-    DirectoryId, Disk, FileName, Io, IoFailure, IoFailureKind, IoResult, Log, LogOptions, Now, TopicId,
+    DirectoryId, Disk, FileName, Io, IoFailure, IoFailureKind, IoResult, Log, LogOptions, Now,
+    TopicId,
 };
 
 pub const BLOCK: usize = 4096;
@@ -26,7 +30,10 @@ pub struct MemoryDisk {
 }
 
 fn not_found() -> IoFailure {
-    IoFailure { kind: IoFailureKind::NotFound, os_code: 2 }
+    IoFailure {
+        kind: IoFailureKind::NotFound,
+        os_code: 2,
+    }
 }
 
 impl Disk for MemoryDisk {
@@ -43,17 +50,31 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
-    fn read_at(&mut self, file: FileName, position: u64, buffer: &mut [u8]) -> Result<(), IoFailure> {
+    fn read_at(
+        &mut self,
+        file: FileName,
+        position: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), IoFailure> {
         let bytes = self.files.get(&file).ok_or_else(not_found)?;
         let position = position as usize;
         let Some(found) = bytes.get(position..position + buffer.len()) else {
-            return Err(IoFailure { kind: IoFailureKind::Short, os_code: 0 });
+            return Err(IoFailure {
+                kind: IoFailureKind::Short,
+                os_code: 0,
+            });
         };
         buffer.copy_from_slice(found);
         Ok(())
     }
 
-    fn write_at(&mut self, file: FileName, position: u64, buffer: &[u8], _durable: bool) -> Result<(), IoFailure> {
+    fn write_at(
+        &mut self,
+        file: FileName,
+        position: u64,
+        buffer: &[u8],
+        _durable: bool,
+    ) -> Result<(), IoFailure> {
         let bytes = self.files.get_mut(&file).ok_or_else(not_found)?;
         let end = position as usize + buffer.len();
         if bytes.len() < end {
@@ -76,8 +97,19 @@ impl MemoryDisk {
     /// Carries out a request of a log.
     pub fn run(&mut self, io: &Io) -> IoResult {
         let done = match io {
-            Io::Write { file, position, buffer, durable, .. } => self.write_at(*file, *position, buffer, *durable),
-            Io::Read { file, position, length, .. } => {
+            Io::Write {
+                file,
+                position,
+                buffer,
+                durable,
+                ..
+            } => self.write_at(*file, *position, buffer, *durable),
+            Io::Read {
+                file,
+                position,
+                length,
+                ..
+            } => {
                 let mut memory = vec![0; length + BLOCK];
                 let start = memory.as_ptr().align_offset(BLOCK);
                 let read = self.read_at(*file, *position, &mut memory[start..start + length]);
@@ -86,7 +118,9 @@ impl MemoryDisk {
                     Err(failure) => IoResult::Failed(failure),
                 };
             }
-            Io::Create { file, bytes, zero, .. } => self.create(*file, *bytes, *zero),
+            Io::Create {
+                file, bytes, zero, ..
+            } => self.create(*file, *bytes, *zero),
             Io::Sync { file, .. } => self.sync(*file),
             Io::Remove { file, .. } => self.remove(*file),
         };
@@ -143,15 +177,33 @@ impl Node {
         for (directory, disk) in disks.iter_mut().enumerate() {
             Log::format(disk, &log_options(directory)).expect("an empty disk takes a log");
         }
-        Node::start(options, disks, Now { monotonic_us: 1_000_000, wall_ms: START_MS }, 0)
+        Node::start(
+            options,
+            disks,
+            Now {
+                monotonic_us: 1_000_000,
+                wall_ms: START_MS,
+            },
+            0,
+        )
     }
 
-    fn start(options: ShardOptions, mut disks: Vec<MemoryDisk>, now: Now, next_request: u64) -> Node {
+    fn start(
+        options: ShardOptions,
+        mut disks: Vec<MemoryDisk>,
+        now: Now,
+        next_request: u64,
+    ) -> Node {
         let mut logs = Vec::new();
         for (directory, disk) in disks.iter_mut().enumerate() {
             let mut producers = RecoveredProducers::new(now, &options);
-            let (log, _) = Log::recover(disk, log_options(directory), now, &mut producers).expect("the log recovers");
-            logs.push(RecoveredLog { directory: directory_id(directory), log, producers });
+            let (log, _) = Log::recover(disk, log_options(directory), now, &mut producers)
+                .expect("the log recovers");
+            logs.push(RecoveredLog {
+                directory: directory_id(directory),
+                log,
+                producers,
+            });
         }
         Node {
             shard: Shard::new(options.clone(), now, logs),
@@ -174,7 +226,12 @@ impl Node {
 
     pub fn token(&mut self) -> RequestToken {
         self.next_request += 1;
-        RequestToken { core: 0, connection: 1, request: self.next_request, part: 0 }
+        RequestToken {
+            core: 0,
+            connection: 1,
+            request: self.next_request,
+            part: 0,
+        }
     }
 
     pub fn step(&mut self, event: Event) {
@@ -183,7 +240,10 @@ impl Node {
         for action in actions {
             match action {
                 Action::Reply { token, reply } => {
-                    assert!(self.replies.insert(token, reply).is_none(), "request {token:?} was answered twice");
+                    assert!(
+                        self.replies.insert(token, reply).is_none(),
+                        "request {token:?} was answered twice"
+                    );
                 }
                 Action::Log { directory, io } => self.io.push_back((directory, io)),
                 Action::Message(message) => self.messages.push(message),
@@ -199,9 +259,17 @@ impl Node {
 
     /// One request of the disk is done. False when there is none.
     pub fn one_io(&mut self) -> bool {
-        let Some((directory, io)) = self.io.pop_front() else { return false };
+        let Some((directory, io)) = self.io.pop_front() else {
+            return false;
+        };
         let result = self.disks[directory].run(&io);
-        self.step(Event::Log { directory, event: odradek_wal::Event::IoDone { id: io.id(), result } });
+        self.step(Event::Log {
+            directory,
+            event: odradek_wal::Event::IoDone {
+                id: io.id(),
+                result,
+            },
+        });
         true
     }
 
@@ -237,8 +305,17 @@ impl Node {
 
     pub fn send(&mut self, key: PartitionKey, batch: Bytes, acks: i16) -> RequestToken {
         let token = self.token();
-        let partitions = vec![ProducePartition { key, records: ProduceRecords::Raw(Some(batch)) }];
-        self.step(Event::Produce(ProduceCommand { token, acks, timeout_ms: 30_000, zstd_allowed: true, partitions }));
+        let partitions = vec![ProducePartition {
+            key,
+            records: ProduceRecords::Raw(Some(batch)),
+        }];
+        self.step(Event::Produce(ProduceCommand {
+            token,
+            acks,
+            timeout_ms: 30_000,
+            zstd_allowed: true,
+            partitions,
+        }));
         token
     }
 
@@ -296,7 +373,9 @@ impl Node {
             let reply = self.fetch(key, offset);
             assert_eq!(reply.error, ErrorCode::None, "fetch at {offset}");
             let records = values(&reply);
-            let Some(last) = records.last() else { return found };
+            let Some(last) = records.last() else {
+                return found;
+            };
             offset = last.0 + 1;
             found.extend(records);
         }
@@ -312,7 +391,10 @@ pub fn values(reply: &FetchPartitionReply) -> Vec<(i64, Vec<u8>)> {
             records::verify_crc(&batch).expect("a stored batch has a right CRC");
             for record in records::records(&batch, 64 << 20).expect("readable") {
                 let record = record.expect("a record");
-                found.push((record.offset, record.value.map_or_else(Vec::new, |value| value.to_vec())));
+                found.push((
+                    record.offset,
+                    record.value.map_or_else(Vec::new, |value| value.to_vec()),
+                ));
             }
         }
     }
@@ -320,7 +402,10 @@ pub fn values(reply: &FetchPartitionReply) -> Vec<(i64, Vec<u8>)> {
 }
 
 pub fn key(topic: u8, partition: i32) -> PartitionKey {
-    PartitionKey { topic_id: TopicId([topic; 16]), partition }
+    PartitionKey {
+        topic_id: TopicId([topic; 16]),
+        partition,
+    }
 }
 
 pub fn creation(key: PartitionKey, config: TopicConfig) -> PartitionChange {
@@ -341,7 +426,13 @@ pub fn creation_of(name: &str, key: PartitionKey, config: TopicConfig) -> Partit
 }
 
 pub fn want(key: PartitionKey, fetch_offset: i64) -> FetchPartition {
-    FetchPartition { key, fetch_offset, max_bytes: 1 << 20, current_leader_epoch: -1, last_fetched_epoch: -1 }
+    FetchPartition {
+        key,
+        fetch_offset,
+        max_bytes: 1 << 20,
+        current_leader_epoch: -1,
+        last_fetched_epoch: -1,
+    }
 }
 
 /// A batch of values without a producer, stamped with the tests' start.
@@ -352,7 +443,12 @@ pub fn batch(values: &[&str]) -> Bytes {
 pub fn batch_with(values: &[&str], compression: Compression) -> Bytes {
     let mut builder = BatchBuilder::new(0).compression(compression, None);
     for (index, value) in values.iter().enumerate() {
-        builder.push(START_MS + index as i64, Some(b"k"), Some(value.as_bytes()), &[]);
+        builder.push(
+            START_MS + index as i64,
+            Some(b"k"),
+            Some(value.as_bytes()),
+            &[],
+        );
     }
     builder.build().expect("a batch")
 }
