@@ -73,7 +73,7 @@ pub enum IoClass {
     Background,
 }
 
-/// A request. The log gives at most one `Commit` write at a time.
+/// A request. The order in which requests are run is free: the log never has two outstanding that touch the same bytes.
 #[derive(Clone, Debug)]
 pub enum Io {
     /// Write the whole buffer. With `durable` it is on stable storage when done (`O_DSYNC`, or write and fdatasync).

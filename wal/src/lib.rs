@@ -3,10 +3,35 @@
 //! A synchronous state machine: `Log` takes calls and events with the time in hand and gives outputs, I/O requests among them. It opens
 //! no file, reads no clock, spawns no thread, and knows nothing of Kafka's messages. Bytes on disk are drawn in `FORMAT.md`.
 
+mod append;
+pub mod buffer;
+mod cache;
+mod checkpoint;
+mod checkpoint_file;
+mod checksum;
+mod control;
+mod footer;
 pub mod io;
+mod layout;
 pub mod log;
+mod lookup;
+mod open_index;
 pub mod options;
+mod prepare;
+mod read;
+mod recovery;
+mod replay;
+mod replicas;
 pub mod report;
+mod retention;
+mod rewrite;
+mod salvage;
+mod scrub;
+mod sealing;
+mod segments;
+#[cfg(feature = "simulation")]
+pub mod simulation;
+mod slot;
 pub mod types;
 
 pub use io::{

@@ -1,252 +1,382 @@
-//! The log as its callers see it. First commit of the surface: every operation refuses as an offline log does, until the parts
-//! behind it stand.
+//! The log's state and its one `match` over events. Parts: `append.rs` (append, group commit), `replicas.rs` (control operations, offsets),
+//! `prepare.rs` (segments ahead of need), `sealing.rs` (footers), `read.rs` (reads), `checkpoint.rs`, `recovery.rs`, `retention.rs`,
+//! `rewrite.rs`, `scrub.rs`.
 
-use crate::io::{Disk, Event, Output};
+use crate::append::{Filling, InFlight};
+use crate::buffer::{AlignedBuffer, BufferPool};
+use crate::cache::{FrameCache, PageCache, TailCache};
+use crate::checkpoint::Checkpointer;
+use crate::checksum::Entropy;
+use crate::io::{Event, FileName, Io, IoClass, IoFailure, IoId, IoResult, OfflineReason, Output};
+use crate::layout::DirectoryEntry;
+use crate::open_index::OpenIndex;
 use crate::options::LogOptions;
-use crate::report::{FormatError, LogStatistics, RecoveryError, RecoveryReport, RecoveryVisitor};
-use crate::types::*;
+use crate::prepare::Preparer;
+use crate::read::{ReadIo, Reader};
+use crate::report::LogStatistics;
+use crate::retention::Retention;
+use crate::rewrite::Rewriter;
+use crate::scrub::Scrubber;
+use crate::sealing::Sealing;
+use crate::segments::{SegmentState, SegmentTable};
+use crate::slot::SlotTable;
+use crate::types::{DamagedRange, Lsn, Now, Offset, ReplicaId};
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
 
-/// One shard's log in one data directory.
+/// One shard's log in one data directory. A synchronous state machine: calls and events go in with the time, outputs come out.
+///
+/// - `append` and the control operations answer with an LSN; it is durable when `Output::DurableTo` reaches it.
+/// - Every `Output::Io` is run by the caller and answered with `Event::IoDone`, in any order.
+/// - `Event::Tick` drives what depends on time: seal blocks, time limits, retention, spare segments.
 #[derive(Debug)]
 pub struct Log {
-    options: LogOptions,
+    pub(crate) options: LogOptions,
+    pub(crate) segment_bytes: u64,
+    pub(crate) segments_max: u64,
+    pub(crate) entropy: Entropy,
+    pub(crate) slots: SlotTable,
+    pub(crate) segments: SegmentTable,
+    pub(crate) open: BTreeMap<u32, OpenIndex>,
+    pub(crate) damage: BTreeMap<(ReplicaId, i64), i64>,
+    pub(crate) next_replica: u64,
+    pub(crate) next_sequence: u64,
+    pub(crate) write_number: u64,
+    pub(crate) broker_epoch: i64,
+    pub(crate) metadata_offset_max: i64,
+
+    pub(crate) pool: BufferPool,
+    pub(crate) buffer_rest: Option<AlignedBuffer>,
+    pub(crate) entries_spare: Vec<Vec<DirectoryEntry>>,
+    pub(crate) filling: Option<Filling>,
+    pub(crate) pending: VecDeque<Filling>,
+    pub(crate) pending_bytes: usize,
+    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) active: u32,
+    pub(crate) active_position: u64,
+    /// End of the last closed write: where the one being filled begins.
+    pub(crate) closed_lsn: u64,
+    pub(crate) issued_lsn: u64,
+    pub(crate) durable_lsn: u64,
+    /// What a header on disk says is durable, once its write is done.
+    pub(crate) proven_lsn: u64,
+    pub(crate) last_commit_us: u64,
+
+    pub(crate) preparer: Preparer,
+    pub(crate) sealing: VecDeque<Sealing>,
+    pub(crate) tail: TailCache,
+    pub(crate) frames: FrameCache,
+    pub(crate) pages: PageCache,
+    pub(crate) reader: Reader,
+    pub(crate) checkpointer: Checkpointer,
+    pub(crate) retention: Retention,
+    pub(crate) rewriter: Rewriter,
+    pub(crate) scrubber: Scrubber,
+
+    pub(crate) next_io: u64,
+    pub(crate) io: BTreeMap<IoId, Purpose>,
+    pub(crate) offline: Option<OfflineReason>,
+    pub(crate) shutting_down: bool,
+    pub(crate) closed: bool,
+    pub(crate) statistics: LogStatistics,
 }
 
-#[allow(unused_variables, clippy::unused_self)]
+/// What an outstanding request is for.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    Commit,
+    SegmentHeader { file: u32 },
+    CreateSegment { file: u32 },
+    Footer { file: u32 },
+    Read(ReadIo),
+    Checkpoint,
+    Rewrite,
+    Scrub,
+    Ignored,
+}
+
 impl Log {
-    /// Makes a new, empty log in an empty folder.
-    ///
-    /// # Errors
-    /// When the folder already holds one, an option is out of bounds, or the disk fails.
-    pub fn format(disk: &mut dyn Disk, options: &LogOptions) -> Result<(), FormatError> {
-        Err(FormatError::BadOption("this build cannot format yet"))
-    }
-
-    /// Opens the log: loads the checkpoint, replays what came after it, cuts a torn tail, tells damage apart, opens a fresh segment.
-    /// May be cut short and repeated at any point.
-    ///
-    /// # Errors
-    /// When there is no log of ours, or its checkpoint is unreadable, or the disk fails. Damage in the log itself is reported, not an error.
-    pub fn recover(
-        disk: &mut dyn Disk,
-        options: LogOptions,
-        now: Now,
-        visitor: &mut dyn RecoveryVisitor,
-    ) -> Result<(Self, RecoveryReport), RecoveryError> {
-        Err(RecoveryError::NotFormatted)
-    }
-
     /// Time passed, or a request is done.
-    pub fn step(&mut self, now: Now, event: Event, out: &mut Vec<Output>) {}
-
-    /// Issues the write that is being filled, when none is in flight. Needed once per turn with `commit_on_append: false`.
-    pub fn commit(&mut self, now: Now, out: &mut Vec<Output>) {}
-
-    /// Adds a replica; durable with the next write. About 40 bytes of log each, so that they can be made by the million.
-    ///
-    /// # Errors
-    /// See `AppendRefusal`; never `Busy`.
-    pub fn create_replica(
-        &mut self,
-        now: Now,
-        create: CreateReplica,
-        out: &mut Vec<Output>,
-    ) -> Result<ReplicaId, AppendRefusal> {
-        Err(AppendRefusal::Offline)
+    pub fn step(&mut self, now: Now, event: Event, out: &mut Vec<Output>) {
+        match event {
+            Event::Tick => {}
+            Event::IoDone { id, result } => {
+                let Some(purpose) = self.io.remove(&id) else {
+                    return;
+                };
+                self.io_done(now, purpose, result, out);
+            }
+        }
+        self.proceed(now, out);
     }
 
-    /// Appends one frame, payload = `head` ++ `body`, copied once. `body_crc32c` is the CRC-32C of `body` when the caller knows it
-    /// (the record batch's own), so that no second pass is made over the bytes. The answer is the LSN that `DurableTo` must reach.
-    /// A frame can be read once its write is issued; consumers wait for the high watermark anyway.
-    ///
-    /// # Errors
-    /// See `AppendRefusal`; nothing changed.
-    pub fn append(
-        &mut self,
-        now: Now,
-        meta: &FrameMeta,
-        head: &[u8],
-        body: &[u8],
-        body_crc32c: Option<u32>,
-        out: &mut Vec<Output>,
-    ) -> Result<Lsn, AppendRefusal> {
-        Err(AppendRefusal::Offline)
+    fn io_done(&mut self, now: Now, purpose: Purpose, result: IoResult, out: &mut Vec<Output>) {
+        match purpose {
+            Purpose::Commit => self.commit_done(now, result, out),
+            Purpose::SegmentHeader { file } => self.segment_header_done(now, file, result, out),
+            Purpose::CreateSegment { file } => self.segment_created(now, file, result, out),
+            Purpose::Footer { file } => self.footer_written(now, file, result, out),
+            Purpose::Read(read) => self.read_io_done(now, read, result, out),
+            Purpose::Checkpoint => self.checkpoint_io_done(now, result, out),
+            Purpose::Rewrite => self.rewrite_io_done(now, result, out),
+            Purpose::Scrub => self.scrub_io_done(now, result, out),
+            Purpose::Ignored => {}
+        }
     }
 
-    /// Drops the frames whose last offset is at or past `to`; the log end becomes `to`. Durable before any later frame.
-    ///
-    /// # Errors
-    /// See `AppendRefusal`.
-    pub fn truncate(
-        &mut self,
-        now: Now,
-        replica: ReplicaId,
-        to: Offset,
-        out: &mut Vec<Output>,
-    ) -> Result<Lsn, AppendRefusal> {
-        Err(AppendRefusal::Offline)
+    /// Everything that may be due after an event. Each part does a bounded piece.
+    fn proceed(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.watch_write(now, out);
+        if self.offline.is_some() {
+            self.finish_shut_down(out);
+            return;
+        }
+        self.watch_clock(now, out);
+        self.prepare_segments(now, out);
+        self.commit(now, out);
+        self.seal_when_quiet(now, out);
+        self.proceed_sealing(now, out);
+        self.proceed_checkpoint(now, out);
+        self.proceed_retention(now, out);
+        self.proceed_rewrite(now, out);
+        self.proceed_scrub(now, out);
+        self.pump_reads(out);
+        self.finish_shut_down(out);
     }
 
-    /// Moves the log start up (DeleteRecords); lower than it is changes nothing. Answer the client when `DurableTo` reaches the LSN.
-    ///
-    /// # Errors
-    /// `OutOfRange` past the log end; see `AppendRefusal`.
-    pub fn set_log_start(
-        &mut self,
-        now: Now,
-        replica: ReplicaId,
-        to: Offset,
-        out: &mut Vec<Output>,
-    ) -> Result<Lsn, AppendRefusal> {
-        Err(AppendRefusal::Offline)
+    /// Refuses appends, writes what waits, seals, finishes checkpoints under way and gives `Output::Closed`. Call `begin_checkpoint` with
+    /// the last cold pages right before: then nothing is left to replay. An offline log closes at once.
+    pub fn shut_down(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.shutting_down {
+            return;
+        }
+        self.shutting_down = true;
+        self.proceed(now, out);
     }
 
-    /// Removes a replica; its space comes back by itself.
-    ///
-    /// # Errors
-    /// See `AppendRefusal`.
-    pub fn delete_replica(
-        &mut self,
-        now: Now,
-        replica: ReplicaId,
-        out: &mut Vec<Output>,
-    ) -> Result<Lsn, AppendRefusal> {
-        Err(AppendRefusal::Offline)
+    fn finish_shut_down(&mut self, out: &mut Vec<Output>) {
+        if !self.shutting_down || self.closed {
+            return;
+        }
+        let quiet = self.in_flight.is_none() && self.pending.is_empty() && self.filling.is_none();
+        if self.offline.is_some() || (quiet && self.checkpointer.is_idle() && self.io.is_empty()) {
+            self.closed = true;
+            out.push(Output::Closed);
+        }
     }
 
-    /// Logs the broker epoch given at registration; recovery reports it.
-    ///
-    /// # Errors
-    /// See `AppendRefusal`.
-    pub fn set_broker_epoch(
-        &mut self,
-        now: Now,
-        epoch: i64,
-        out: &mut Vec<Output>,
-    ) -> Result<Lsn, AppendRefusal> {
-        Err(AppendRefusal::Offline)
+    pub(crate) fn go_offline(&mut self, reason: OfflineReason, out: &mut Vec<Output>) {
+        if self.offline.is_none() {
+            self.offline = Some(reason);
+            self.refuse_waiting_reads(out);
+            out.push(Output::Offline { reason });
+        }
     }
 
-    /// The broker epoch last logged, -1 for none.
-    #[must_use]
-    pub fn broker_epoch(&self) -> i64 {
-        -1
+    fn next_io_id(&mut self, purpose: Purpose) -> IoId {
+        let id = IoId(self.next_io);
+        self.next_io += 1;
+        self.io.insert(id, purpose);
+        id
     }
 
-    /// Sets a replica's retention. Not persistent: the caller sets it again after recovery, from the metadata image.
-    pub fn set_retention(&mut self, replica: ReplicaId, policy: RetentionPolicy) {}
-
-    /// Moves the high watermark (within log start and log end; the caller keeps it at or below the durable end).
-    pub fn set_high_watermark(&mut self, replica: ReplicaId, to: Offset) {}
-
-    /// Moves the last stable offset.
-    pub fn set_last_stable(&mut self, replica: ReplicaId, to: Offset) {}
-
-    /// A replica's state.
-    #[must_use]
-    pub fn replica(&self, replica: ReplicaId) -> Option<ReplicaState> {
-        None
-    }
-
-    /// All live replicas, in the order of their ids. For start-up and tests: it walks them.
-    pub fn replicas(&self) -> impl Iterator<Item = (ReplicaId, ReplicaState)> + '_ {
-        std::iter::empty()
-    }
-
-    /// Frames of a replica from the one that holds `from` (or the next) up to the last that ends below `bound` (exclusive), in all at most
-    /// `bytes_max` bytes, but the first in any case with `at_least_one`.
     #[allow(clippy::too_many_arguments)]
-    pub fn read(
+    pub(crate) fn write(
         &mut self,
-        now: Now,
-        replica: ReplicaId,
-        from: Offset,
-        bound: Offset,
-        bytes_max: usize,
-        at_least_one: bool,
-        ticket: u64,
-        out: &mut Vec<Output>,
-    ) -> ReadAnswer {
-        ReadAnswer::Offline
-    }
-
-    /// The first frame, from the log start, whose largest timestamp is at or past `timestamp_ms`; `Empty` when there is none.
-    pub fn find_timestamp(
-        &mut self,
-        now: Now,
-        replica: ReplicaId,
-        timestamp_ms: i64,
-        ticket: u64,
-        out: &mut Vec<Output>,
-    ) -> ReadAnswer {
-        ReadAnswer::Offline
-    }
-
-    /// The first frame that holds the largest timestamp of the replica; `Empty` when it has no frames.
-    pub fn find_max_timestamp(
-        &mut self,
-        now: Now,
-        replica: ReplicaId,
-        ticket: u64,
-        out: &mut Vec<Output>,
-    ) -> ReadAnswer {
-        ReadAnswer::Offline
-    }
-
-    /// The largest epoch at or below `epoch`, and where it ends (exclusive), as OffsetForLeaderEpoch wants it.
-    #[must_use]
-    pub fn epoch_end_offset(
-        &self,
-        replica: ReplicaId,
-        epoch: LeaderEpoch,
-    ) -> Option<(LeaderEpoch, Offset)> {
-        None
-    }
-
-    /// The epoch that `offset` was written in.
-    #[must_use]
-    pub fn epoch_for(&self, replica: ReplicaId, offset: Offset) -> Option<LeaderEpoch> {
-        None
-    }
-
-    /// Every epoch with its first offset, oldest first.
-    #[must_use]
-    pub fn epochs(&self, replica: ReplicaId) -> Vec<(LeaderEpoch, Offset)> {
-        Vec::new()
-    }
-
-    /// Starts a checkpoint of everything up to now. `cold`: the shard's own pages that changed since the last call, as of now; they come
-    /// back through `RecoveryVisitor::cold`. Called while one runs, it is started when that one is done.
-    pub fn begin_checkpoint(
-        &mut self,
-        now: Now,
-        cold: Vec<(ReplicaId, Vec<u8>)>,
+        purpose: Purpose,
+        file: FileName,
+        position: u64,
+        buffer: Bytes,
+        durable: bool,
+        class: IoClass,
         out: &mut Vec<Output>,
     ) {
+        let id = self.next_io_id(purpose);
+        out.push(Output::Io(Io::Write {
+            id,
+            file,
+            position,
+            buffer,
+            durable,
+            class,
+        }));
     }
 
-    /// Refuses appends, writes what waits, seals, makes the last checkpoint and gives `Output::Closed`. Call `begin_checkpoint` with the
-    /// last cold pages right before.
-    pub fn shut_down(&mut self, now: Now, out: &mut Vec<Output>) {}
+    pub(crate) fn read_file(
+        &mut self,
+        purpose: Purpose,
+        file: FileName,
+        position: u64,
+        length: usize,
+        class: IoClass,
+        out: &mut Vec<Output>,
+    ) {
+        let id = self.next_io_id(purpose);
+        out.push(Output::Io(Io::Read {
+            id,
+            file,
+            position,
+            length,
+            class,
+        }));
+    }
 
-    /// An operator (or the peers) confirmed the clock: deletions go on.
-    pub fn trust_clock(&mut self, now: Now) {}
+    pub(crate) fn create_file(
+        &mut self,
+        purpose: Purpose,
+        file: FileName,
+        bytes: u64,
+        zero: bool,
+        out: &mut Vec<Output>,
+    ) {
+        let id = self.next_io_id(purpose);
+        out.push(Output::Io(Io::Create {
+            id,
+            file,
+            bytes,
+            zero,
+        }));
+    }
+
+    pub(crate) fn sync_file(&mut self, purpose: Purpose, file: FileName, out: &mut Vec<Output>) {
+        let id = self.next_io_id(purpose);
+        out.push(Output::Io(Io::Sync { id, file }));
+    }
+
+    pub(crate) fn remove_file(&mut self, file: FileName, out: &mut Vec<Output>) {
+        let id = self.next_io_id(Purpose::Ignored);
+        out.push(Output::Io(Io::Remove { id, file }));
+    }
+
+    /// Marks frames as damaged, and says so once.
+    pub(crate) fn mark_damaged(
+        &mut self,
+        replica: ReplicaId,
+        range: DamagedRange,
+        file: u32,
+        position: u64,
+        out: &mut Vec<Output>,
+    ) {
+        let known = self.damage.insert((replica, range.first.0), range.last.0);
+        if known == Some(range.last.0) {
+            return;
+        }
+        self.statistics.frames_damaged += 1;
+        out.push(Output::Damaged {
+            replica: Some(replica),
+            first: range.first,
+            last: range.last,
+            file: FileName::Segment(file),
+            position,
+        });
+    }
+
+    /// The damaged range that holds `offset`, if any.
+    pub(crate) fn damaged_at(&self, replica: ReplicaId, offset: i64) -> Option<DamagedRange> {
+        let (&(_, first), &last) = self
+            .damage
+            .range((replica, i64::MIN)..=(replica, offset))
+            .next_back()?;
+        (last >= offset).then_some(DamagedRange {
+            first: Offset(first),
+            last: Offset(last),
+        })
+    }
+
+    /// Damaged ranges that are known now, of replicas that still have these offsets.
+    pub fn damaged_ranges(&self) -> impl Iterator<Item = (ReplicaId, DamagedRange)> + '_ {
+        self.damage.iter().map(|(&(replica, first), &last)| {
+            (
+                replica,
+                DamagedRange {
+                    first: Offset(first),
+                    last: Offset(last),
+                },
+            )
+        })
+    }
 
     /// Everything at or below it is durable.
     #[must_use]
     pub fn durable_lsn(&self) -> Lsn {
-        Lsn(0)
+        Lsn(self.durable_lsn)
     }
 
-    /// Figures for metrics.
+    /// Where the next write will begin: everything appended so far lies below it, once closed.
     #[must_use]
-    pub fn statistics(&self) -> LogStatistics {
-        LogStatistics::default()
+    pub fn append_lsn(&self) -> Lsn {
+        Lsn(self.closed_lsn
+            + self
+                .filling
+                .as_ref()
+                .map_or(0, |filling| filling.used as u64))
+    }
+
+    /// Whether the log gave up, and why.
+    #[must_use]
+    pub fn offline(&self) -> Option<OfflineReason> {
+        self.offline
     }
 
     /// The options the log runs with.
     #[must_use]
     pub fn options(&self) -> &LogOptions {
         &self.options
+    }
+
+    /// Figures for metrics. Walks the segments, not the replicas.
+    #[must_use]
+    pub fn statistics(&self) -> LogStatistics {
+        let mut statistics = self.statistics.clone();
+        statistics.segments = self.segments.len() as u64;
+        statistics.segments_free =
+            (self.segments.len() as u64).saturating_sub(self.segments_used());
+        for (_, segment) in self.segments.iter() {
+            if segment.state == SegmentState::Sealed {
+                let data = u64::from(segment.data_end);
+                statistics.bytes_live += segment.live_bytes.min(data);
+                statistics.bytes_dead += data.saturating_sub(segment.live_bytes);
+            }
+        }
+        statistics.tail_cache_bytes = self.tail.bytes() as u64;
+        statistics.frame_cache_bytes = self.frames.bytes() as u64;
+        statistics.index_cache_bytes = self.pages.bytes() as u64;
+        statistics.reads_waiting = self.reader.waiting() as u64;
+        statistics.reads_outstanding = self.reader.outstanding() as u64;
+        statistics.replicas = self.slots.live();
+        statistics.slot_bytes = self.slots.memory_bytes();
+        statistics.extents = self.slots.extent_count();
+        statistics.deletions_frozen = self.retention.frozen();
+        statistics.out_of_space = self.out_of_space();
+        statistics.offline = self.offline.is_some();
+        statistics
+    }
+}
+
+/// A failed result's failure; a result of the wrong kind counts as one.
+pub(crate) fn expect_done(result: IoResult) -> Result<(), IoFailure> {
+    match result {
+        IoResult::Done => Ok(()),
+        IoResult::Failed(failure) => Err(failure),
+        IoResult::Data(_) => Err(IoFailure {
+            kind: crate::io::IoFailureKind::Other,
+            os_code: 0,
+        }),
+    }
+}
+
+/// A read's bytes, exactly `length` of them.
+pub(crate) fn expect_data(result: IoResult, length: usize) -> Result<Bytes, IoFailure> {
+    match result {
+        IoResult::Data(bytes) if bytes.len() == length => Ok(bytes),
+        IoResult::Data(_) => Err(IoFailure {
+            kind: crate::io::IoFailureKind::Short,
+            os_code: 0,
+        }),
+        IoResult::Failed(failure) => Err(failure),
+        IoResult::Done => Err(IoFailure {
+            kind: crate::io::IoFailureKind::Other,
+            os_code: 0,
+        }),
     }
 }

@@ -1,0 +1,390 @@
+//! Finds frames: extents say in which segment, the open index or the footer's pages say where in it. Pure look-up over the log's parts;
+//! what is missing in memory is named, `read.rs` fetches it.
+
+use crate::cache::{FrameCache, PageCache, TailCache};
+use crate::footer::{IndexEntry, IndexPage, page_for};
+use crate::layout::FRAME_HEADER_BYTES;
+use crate::open_index::OpenIndex;
+use crate::read::Wanted;
+use crate::segments::SegmentTable;
+use crate::slot::{Extent, SlotTable};
+use crate::types::{Offset, ReadData, ReadRefusal, ReplicaId};
+use bytes::Bytes;
+use smallvec::SmallVec;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What must be read before the look-up can go on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Need {
+    Fences(u32),
+    Page(u32, u32),
+    Frame(u32, ReplicaId, IndexEntry),
+}
+
+/// What a look-up came to.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    Done(ReadData),
+    Refuse(ReadRefusal),
+    Need(Vec<Need>),
+}
+
+/// What a waiting read fetched for itself.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    pub frames: Vec<((u32, u32), Bytes)>,
+    pub pages: Vec<((u32, u32), Arc<IndexPage>)>,
+}
+
+/// Few entries at a time, on the stack.
+type Entries = SmallVec<[IndexEntry; 16]>;
+
+pub(crate) struct Lookup<'a> {
+    pub slots: &'a SlotTable,
+    pub segments: &'a SegmentTable,
+    pub open: &'a BTreeMap<u32, OpenIndex>,
+    pub damage: &'a BTreeMap<(ReplicaId, i64), i64>,
+    pub tail: &'a TailCache,
+    pub frames: &'a mut FrameCache,
+    pub pages: &'a mut PageCache,
+    pub held: &'a Held,
+}
+
+/// State of a range while it is gathered.
+struct Gathering {
+    data: ReadData,
+    needs: Vec<Need>,
+    /// Payload bytes of all frames so far, present or not.
+    bytes: usize,
+    cursor: i64,
+}
+
+impl Lookup<'_> {
+    pub(crate) fn plan(&mut self, wanted: &Wanted) -> Plan {
+        match *wanted {
+            Wanted::Range {
+                replica,
+                from,
+                bound,
+                bytes_max,
+                at_least_one,
+                ahead,
+            } => self.plan_range(replica, from, bound, bytes_max, at_least_one, ahead),
+            Wanted::FirstTimestamp {
+                replica,
+                timestamp_ms,
+            } => self.plan_timestamp(replica, timestamp_ms),
+            Wanted::MaxTimestamp { replica } => self.plan_max_timestamp(replica),
+        }
+    }
+
+    fn plan_range(
+        &mut self,
+        replica: ReplicaId,
+        from: i64,
+        bound: i64,
+        bytes_max: usize,
+        at_least_one: bool,
+        ahead: usize,
+    ) -> Plan {
+        let slots = self.slots;
+        let Some(slot) = slots.get(replica) else {
+            return Plan::Refuse(ReadRefusal::UnknownReplica);
+        };
+        if from < slot.log_start {
+            return Plan::Refuse(ReadRefusal::BelowLogStart);
+        }
+        if from > slot.log_end {
+            return Plan::Refuse(ReadRefusal::AboveEnd);
+        }
+        let bound = bound.min(slot.log_end);
+        let mut gathering = Gathering {
+            data: ReadData::default(),
+            needs: Vec::new(),
+            bytes: 0,
+            cursor: from,
+        };
+        'extents: for extent in slots.extents_from(replica, from) {
+            loop {
+                let entries = match self.entries_from(replica, &extent, gathering.cursor) {
+                    Ok(entries) => entries,
+                    Err(need) => {
+                        // With something in hand, or on its way, the rest can wait.
+                        if gathering.bytes == 0 {
+                            gathering.needs.push(need);
+                        }
+                        break 'extents;
+                    }
+                };
+                if entries.is_empty() {
+                    break;
+                }
+                for entry in &entries {
+                    if !self.gather(
+                        &mut gathering,
+                        replica,
+                        &extent,
+                        entry,
+                        bound,
+                        bytes_max,
+                        at_least_one,
+                        ahead,
+                    ) {
+                        break 'extents;
+                    }
+                }
+            }
+        }
+        self.range_result(gathering, replica, bound)
+    }
+
+    fn range_result(&mut self, gathering: Gathering, replica: ReplicaId, bound: i64) -> Plan {
+        if !gathering.needs.is_empty() {
+            return Plan::Need(gathering.needs);
+        }
+        if gathering.data.slices.is_empty() {
+            return match self.damage_within(replica, gathering.cursor, bound) {
+                Some((first, last)) => Plan::Refuse(ReadRefusal::Damaged {
+                    first: Offset(first),
+                    last: Offset(last),
+                }),
+                None => Plan::Refuse(ReadRefusal::Empty),
+            };
+        }
+        Plan::Done(gathering.data)
+    }
+
+    /// Takes one frame in; `false` ends the range.
+    #[allow(clippy::too_many_arguments)]
+    fn gather(
+        &mut self,
+        gathering: &mut Gathering,
+        replica: ReplicaId,
+        extent: &Extent,
+        entry: &IndexEntry,
+        bound: i64,
+        bytes_max: usize,
+        at_least_one: bool,
+        ahead: usize,
+    ) -> bool {
+        // A hole with damage in it is not jumped over.
+        if entry.last >= bound
+            || self
+                .damage_within(replica, gathering.cursor, entry.last + 1)
+                .is_some()
+        {
+            return false;
+        }
+        let payload_bytes = entry.payload_bytes as usize;
+        let first = gathering.bytes == 0;
+        let fits = gathering.bytes + payload_bytes <= bytes_max || (first && at_least_one);
+        let only_ahead = !fits;
+        if only_ahead
+            && (gathering.needs.is_empty() || gathering.bytes + payload_bytes > bytes_max + ahead)
+        {
+            return false;
+        }
+        match self.payload(extent.segment, entry) {
+            Some(payload) if !only_ahead => {
+                let data = &mut gathering.data;
+                if data.slices.is_empty() {
+                    data.first_offset = Offset(entry.base);
+                }
+                data.next_offset = Offset(entry.last + 1);
+                data.bytes += payload_bytes;
+                data.slices.push(payload);
+            }
+            Some(_) => {}
+            None => gathering
+                .needs
+                .push(Need::Frame(extent.segment, replica, *entry)),
+        }
+        gathering.bytes += payload_bytes;
+        gathering.cursor = entry.last + 1;
+        true
+    }
+
+    fn plan_timestamp(&mut self, replica: ReplicaId, timestamp_ms: i64) -> Plan {
+        self.plan_first(
+            replica,
+            |extent| extent.max_timestamp >= timestamp_ms,
+            |entry| entry.max_timestamp >= timestamp_ms,
+        )
+    }
+
+    fn plan_max_timestamp(&mut self, replica: ReplicaId) -> Plan {
+        let Some(most) = self
+            .slots
+            .extents(replica)
+            .map(|extent| extent.max_timestamp)
+            .max()
+        else {
+            return Plan::Refuse(ReadRefusal::Empty);
+        };
+        let found = self.plan_first(
+            replica,
+            |extent| extent.max_timestamp >= most,
+            |entry| entry.max_timestamp >= most,
+        );
+        if !matches!(found, Plan::Refuse(ReadRefusal::Empty)) {
+            return found;
+        }
+        // A truncation cut the frame off that the extent's mark came from: look at all of them.
+        let mut best = i64::MIN;
+        let searched = self.plan_first(
+            replica,
+            |_| true,
+            |entry| {
+                best = best.max(entry.max_timestamp);
+                false
+            },
+        );
+        if matches!(searched, Plan::Need(_)) || best == i64::MIN {
+            return searched;
+        }
+        self.plan_first(replica, |_| true, |entry| entry.max_timestamp >= best)
+    }
+
+    /// The first live frame that passes, in the extents that pass.
+    fn plan_first(
+        &mut self,
+        replica: ReplicaId,
+        extent_passes: impl Fn(&Extent) -> bool,
+        mut entry_passes: impl FnMut(&IndexEntry) -> bool,
+    ) -> Plan {
+        let slots = self.slots;
+        let Some(slot) = slots.get(replica) else {
+            return Plan::Refuse(ReadRefusal::UnknownReplica);
+        };
+        for extent in slots
+            .extents_from(replica, slot.log_start)
+            .filter(extent_passes)
+        {
+            let mut cursor = slot.log_start.max(extent.base);
+            loop {
+                let entries = match self.entries_from(replica, &extent, cursor) {
+                    Ok(entries) => entries,
+                    Err(need) => return Plan::Need(vec![need]),
+                };
+                let Some(last) = entries.last() else { break };
+                cursor = last.last + 1;
+                if let Some(entry) = entries.iter().find(|entry| entry_passes(entry)) {
+                    return self.one_frame(replica, extent.segment, entry);
+                }
+            }
+        }
+        Plan::Refuse(ReadRefusal::Empty)
+    }
+
+    fn one_frame(&mut self, replica: ReplicaId, file: u32, entry: &IndexEntry) -> Plan {
+        if let Some((first, last)) = self.damage_within(replica, entry.base, entry.last + 1) {
+            return Plan::Refuse(ReadRefusal::Damaged {
+                first: Offset(first),
+                last: Offset(last),
+            });
+        }
+        match self.payload(file, entry) {
+            Some(payload) => Plan::Done(ReadData {
+                bytes: payload.len(),
+                slices: SmallVec::from_iter([payload]),
+                first_offset: Offset(entry.base),
+                next_offset: Offset(entry.last + 1),
+            }),
+            None => Plan::Need(vec![Need::Frame(file, replica, *entry)]),
+        }
+    }
+
+    /// The first damaged range that touches `[from, to)`.
+    fn damage_within(&self, replica: ReplicaId, from: i64, to: i64) -> Option<(i64, i64)> {
+        if self.damage.is_empty() || from >= to {
+            return None;
+        }
+        if let Some((&(_, first), &last)) = self
+            .damage
+            .range((replica, i64::MIN)..=(replica, from))
+            .next_back()
+            && last >= from
+        {
+            return Some((first, last));
+        }
+        let (&(_, first), &last) = self.damage.range((replica, from)..(replica, to)).next()?;
+        Some((first, last))
+    }
+
+    /// The next frames of a replica in an extent, from the one that ends at or past `from`; empty when the extent has no more.
+    fn entries_from(
+        &mut self,
+        replica: ReplicaId,
+        extent: &Extent,
+        from: i64,
+    ) -> Result<Entries, Need> {
+        let live = |entry: &IndexEntry| {
+            entry.last >= from && entry.base >= extent.base && entry.last < extent.end
+        };
+        if let Some(open) = self.open.get(&extent.segment) {
+            let frames = open.frames(replica);
+            let first = frames.partition_point(|entry| entry.last < from);
+            return Ok(frames[first..]
+                .iter()
+                .filter(|entry| live(entry))
+                .take(16)
+                .copied()
+                .collect());
+        }
+        let Some(segment) = self.segments.get(extent.segment) else {
+            return Ok(Entries::new());
+        };
+        if segment.index_pages == 0 {
+            return Ok(Entries::new());
+        }
+        let fences = segment
+            .fences
+            .as_ref()
+            .ok_or(Need::Fences(extent.segment))?;
+        let mut page = page_for(fences, replica, from.max(extent.base));
+        while page < fences.len() && fences[page].replica <= replica {
+            let entries = self
+                .page(extent.segment, page as u32)
+                .ok_or(Need::Page(extent.segment, page as u32))?;
+            let first =
+                entries.partition_point(|(owner, entry)| (*owner, entry.last) < (replica, from));
+            let found: Entries = entries[first..]
+                .iter()
+                .take_while(|(owner, _)| *owner == replica)
+                .map(|(_, entry)| *entry)
+                .filter(|entry| live(entry))
+                .take(16)
+                .collect();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            page += 1;
+        }
+        Ok(Entries::new())
+    }
+
+    fn page(&mut self, file: u32, page: u32) -> Option<Arc<IndexPage>> {
+        if let Some((_, entries)) = self.held.pages.iter().find(|(key, _)| *key == (file, page)) {
+            return Some(Arc::clone(entries));
+        }
+        self.pages.get(file, page)
+    }
+
+    fn payload(&mut self, file: u32, entry: &IndexEntry) -> Option<Bytes> {
+        let position = entry.position + FRAME_HEADER_BYTES as u32;
+        if let Some(payload) = self
+            .tail
+            .slice(file, position, entry.payload_bytes as usize)
+        {
+            return Some(payload);
+        }
+        let held = self
+            .held
+            .frames
+            .iter()
+            .find(|(key, _)| *key == (file, entry.position));
+        held.map(|(_, payload)| payload.clone())
+            .or_else(|| self.frames.get(file, entry.position))
+    }
+}

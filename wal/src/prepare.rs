@@ -1,0 +1,281 @@
+//! Segments ahead of need: the next one's header is durable before the active one is full, spares are zeroed in the background, space is
+//! refused to produce before it is gone. A segment is written over only when it is `Free`: no extent points to it, the durable checkpoint
+//! knows so, and no read holds it.
+
+use crate::buffer::AlignedBuffer;
+use crate::io::{BLOCK_BYTES, FileName, IoClass, IoFailureKind, IoResult, OfflineReason, Output};
+use crate::layout::{SegmentHeader, SegmentKind};
+use crate::log::{Log, Purpose, expect_done};
+use crate::open_index::OpenIndex;
+use crate::segments::{Segment, SegmentState};
+use crate::slot::Released;
+use crate::types::Now;
+
+/// Segments kept back for control records, edits and checkpoints.
+const RESERVE_SEGMENTS: u64 = 2;
+/// After the file system refused a new segment, the next try.
+const CREATE_RETRY_US: u64 = 5_000_000;
+/// Spares are for two seconds of the measured rate.
+const SPARE_SECONDS: u64 = 2;
+const SPARES_MAX: u64 = 64;
+
+/// What is on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Preparer {
+    /// Header durable: the log goes on here.
+    pub ready: Option<u32>,
+    preparing: Option<u32>,
+    creating_spare: Option<u32>,
+    creating_urgent: Option<u32>,
+    /// The file system had no space; no new file before this time.
+    blocked_until_us: u64,
+    header_failures: u32,
+    rate_from_us: u64,
+    rate_from_bytes: u64,
+    bytes_per_second: u64,
+}
+
+impl Log {
+    /// Segments that hold, or may hold, something.
+    pub(crate) fn segments_used(&self) -> u64 {
+        self.segments.used() as u64
+    }
+
+    /// Segments there may be: by the limit, or what there are when the file system has no more space.
+    fn segments_possible(&self) -> u64 {
+        if self.preparer.blocked_until_us > 0 {
+            (self.segments.len() as u64).min(self.segments_max)
+        } else {
+            self.segments_max
+        }
+    }
+
+    /// Produce is refused at 95 %, and when only the reserve is left.
+    pub(crate) fn out_of_space(&self) -> bool {
+        let (used, possible) = (self.segments_used(), self.segments_possible());
+        used + RESERVE_SEGMENTS >= possible || used * 100 >= possible * 95
+    }
+
+    /// Few segments are left: time to get dead ones back.
+    pub(crate) fn space_is_low(&self) -> bool {
+        let (used, possible) = (self.segments_used(), self.segments_possible());
+        used + 2 * RESERVE_SEGMENTS + 1 >= possible || used * 100 >= possible * 85
+    }
+
+    /// The log goes on in the next segment, when one is ready; the active one is sealed.
+    pub(crate) fn next_segment(&mut self, now: Now, out: &mut Vec<Output>) -> bool {
+        let Some(file) = self.preparer.ready.take() else {
+            self.prepare_segments(now, out);
+            self.create_urgently(out);
+            return false;
+        };
+        let old = self.active;
+        self.segments.set_state(old, SegmentState::Sealing);
+        self.begin_sealing(old);
+        self.activate(file);
+        self.prepare_segments(now, out);
+        true
+    }
+
+    pub(crate) fn activate(&mut self, file: u32) {
+        self.segments.set_state(file, SegmentState::Active);
+        let segment = self.segments.at(file);
+        if segment.unwritten {
+            segment.unwritten = false;
+            self.statistics.segments_unwritten += 1;
+        }
+        self.segments.at(file).data_end = BLOCK_BYTES as u32;
+        self.active = file;
+        self.active_position = BLOCK_BYTES as u64;
+        let hash_seed = self.entropy.next();
+        self.open.insert(file, OpenIndex::new(hash_seed));
+    }
+
+    /// Keeps one segment ready and the spares in number.
+    pub(crate) fn prepare_segments(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.offline.is_some() {
+            return;
+        }
+        self.measure_rate(now);
+        if self.preparer.blocked_until_us > 0 && now.monotonic_us >= self.preparer.blocked_until_us
+        {
+            self.preparer.blocked_until_us = 0;
+        }
+        if self.preparer.ready.is_none()
+            && self.preparer.preparing.is_none()
+            && let Some(file) = self.segments.first_free()
+        {
+            self.write_segment_header(file, SegmentKind::Log, out);
+            self.preparer.preparing = Some(file);
+        }
+        let spares = self.segments.count(SegmentState::Free) as u64;
+        if spares < self.spares_wanted()
+            && self.preparer.creating_spare.is_none()
+            && !self.shutting_down
+        {
+            self.preparer.creating_spare = self.create_segment(true, out);
+        }
+    }
+
+    fn spares_wanted(&self) -> u64 {
+        (self.preparer.bytes_per_second * SPARE_SECONDS)
+            .div_ceil(self.segment_bytes)
+            .clamp(1, SPARES_MAX)
+    }
+
+    fn measure_rate(&mut self, now: Now) {
+        let elapsed_us = now.monotonic_us.saturating_sub(self.preparer.rate_from_us);
+        if elapsed_us >= 1_000_000 {
+            let bytes = self.statistics.bytes_written - self.preparer.rate_from_bytes;
+            self.preparer.bytes_per_second = bytes.saturating_mul(1_000_000) / elapsed_us;
+            self.preparer.rate_from_us = now.monotonic_us;
+            self.preparer.rate_from_bytes = self.statistics.bytes_written;
+        }
+    }
+
+    /// A write waits for a segment and none is free: one that was never written will do.
+    fn create_urgently(&mut self, out: &mut Vec<Output>) {
+        if self.preparer.preparing.is_none() && self.preparer.creating_urgent.is_none() {
+            self.preparer.creating_urgent = self.create_segment(false, out);
+        }
+    }
+
+    fn create_segment(&mut self, zero: bool, out: &mut Vec<Output>) -> Option<u32> {
+        if self.segments.len() as u64 >= self.segments_possible()
+            || self.preparer.blocked_until_us > 0
+        {
+            return None;
+        }
+        let file = self.segments.first_unused();
+        let mut segment = Segment::new(SegmentState::Creating);
+        segment.unwritten = !zero;
+        self.segments.insert(file, segment);
+        self.create_file(
+            Purpose::CreateSegment { file },
+            FileName::Segment(file),
+            self.segment_bytes,
+            zero,
+            out,
+        );
+        Some(file)
+    }
+
+    pub(crate) fn segment_created(
+        &mut self,
+        now: Now,
+        file: u32,
+        result: IoResult,
+        out: &mut Vec<Output>,
+    ) {
+        for creating in [
+            &mut self.preparer.creating_spare,
+            &mut self.preparer.creating_urgent,
+        ] {
+            if *creating == Some(file) {
+                *creating = None;
+            }
+        }
+        match expect_done(result) {
+            Ok(()) => self.segments.set_state(file, SegmentState::Free),
+            Err(failure) => {
+                self.segments.remove(file);
+                self.remove_file(FileName::Segment(file), out);
+                self.preparer.blocked_until_us = now.monotonic_us + CREATE_RETRY_US;
+                let what = if failure.kind == IoFailureKind::OutOfSpace {
+                    "no space for"
+                } else {
+                    "could not make"
+                };
+                out.push(Output::Message(format!(
+                    "{what} a new segment ({failure}); the next try is in 5 s"
+                )));
+            }
+        }
+    }
+
+    /// Begins a new life of a free segment with a fresh nonce.
+    pub(crate) fn write_segment_header(
+        &mut self,
+        file: u32,
+        kind: SegmentKind,
+        out: &mut Vec<Output>,
+    ) {
+        let (nonce, sequence) = (self.entropy.next(), self.next_sequence);
+        self.next_sequence += 1;
+        self.pages.forget_segment(file);
+        self.frames.forget_segment(file);
+        self.tail.forget_segment(file);
+        self.segments.reuse(file, kind, nonce, sequence);
+        let header = self.segment_header(file, kind);
+        self.write(
+            Purpose::SegmentHeader { file },
+            FileName::Segment(file),
+            0,
+            header,
+            true,
+            IoClass::Background,
+            out,
+        );
+    }
+
+    pub(crate) fn segment_header(&mut self, file: u32, kind: SegmentKind) -> bytes::Bytes {
+        let segment = self.segments.at(file);
+        let header = SegmentHeader {
+            kind,
+            file,
+            nonce: segment.nonce,
+            sequence: segment.sequence,
+            directory_id: self.options.directory_id,
+            shard: self.options.shard,
+        };
+        let mut block = AlignedBuffer::new(BLOCK_BYTES);
+        header.encode(&mut block);
+        block.freeze()
+    }
+
+    pub(crate) fn segment_header_done(
+        &mut self,
+        now: Now,
+        file: u32,
+        result: IoResult,
+        out: &mut Vec<Output>,
+    ) {
+        let kind = self.segments.at(file).kind;
+        let failed = expect_done(result).err();
+        if kind == SegmentKind::Rewritten {
+            self.rewrite_segment_ready(file, failed.is_none(), out);
+            return;
+        }
+        self.preparer.preparing = None;
+        match failed {
+            None => {
+                self.preparer.header_failures = 0;
+                self.segments.set_state(file, SegmentState::Ready);
+                self.preparer.ready = Some(file);
+                self.commit(now, out);
+            }
+            Some(failure) => {
+                self.segments.set_state(file, SegmentState::Bad);
+                self.preparer.header_failures += 1;
+                out.push(Output::Message(format!(
+                    "segment {file} cannot be written ({failure}); it is set aside"
+                )));
+                if self.preparer.header_failures >= 2 {
+                    self.go_offline(OfflineReason::WriteFailed(failure), out);
+                }
+            }
+        }
+    }
+
+    /// Takes what extents gave up off their segments.
+    pub(crate) fn release(&mut self, released: &[Released]) {
+        for part in released {
+            let segment = self.segments.at(part.segment);
+            segment.live_bytes = segment.live_bytes.saturating_sub(u64::from(part.bytes));
+            if part.whole {
+                assert!(segment.extents > 0, "an extent was released twice");
+                segment.extents -= 1;
+            }
+        }
+    }
+}

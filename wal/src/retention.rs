@@ -1,0 +1,190 @@
+//! Retention by time and size, extent by extent, in small rounds over the slots; and the clock that it trusts: deletions freeze when wall
+//! time steps against monotonic time, or when the log was last written long ago at start.
+
+use crate::control::Control;
+use crate::io::Output;
+use crate::log::Log;
+use crate::options::LogOptions;
+use crate::types::{Now, Offset, ReplicaId, RetentionPolicy};
+
+/// Chunks of 256 slots looked at per step at most.
+const CHUNKS_PER_STEP: u64 = 4;
+/// A replica whose newest extent just began may be over its size: looked at soon, out of turn.
+const GROWN_MAX: usize = 4_096;
+/// Policies are interned in 16 bits.
+const POLICIES_MAX: usize = u16::MAX as usize;
+
+#[derive(Debug)]
+pub(crate) struct Retention {
+    policies: Vec<RetentionPolicy>,
+    grown: Vec<ReplicaId>,
+    next: ReplicaId,
+    round_started_us: u64,
+    round_chunks_done: u64,
+    clock: Option<Now>,
+    frozen: bool,
+}
+
+impl Retention {
+    pub(crate) fn new(options: &LogOptions) -> Self {
+        Self {
+            policies: vec![options.default_retention],
+            grown: Vec::new(),
+            next: ReplicaId(0),
+            round_started_us: 0,
+            round_chunks_done: 0,
+            clock: None,
+            frozen: false,
+        }
+    }
+
+    pub(crate) fn frozen(&self) -> bool {
+        self.frozen
+    }
+
+    pub(crate) fn freeze(&mut self) {
+        self.frozen = true;
+    }
+
+    /// The index of a policy; past 65,535 different ones, that of keeping everything.
+    pub(crate) fn intern(&mut self, policy: RetentionPolicy) -> u16 {
+        if let Some(index) = self.policies.iter().position(|known| *known == policy) {
+            return index as u16;
+        }
+        if self.policies.len() >= POLICIES_MAX {
+            return self.intern_keep();
+        }
+        self.policies.push(policy);
+        (self.policies.len() - 1) as u16
+    }
+
+    fn intern_keep(&self) -> u16 {
+        self.policies
+            .iter()
+            .position(|known| *known == RetentionPolicy::KEEP)
+            .unwrap_or(0) as u16
+    }
+}
+
+impl Log {
+    /// An operator (or the peers) confirmed the clock: deletions go on.
+    pub fn trust_clock(&mut self, now: Now) {
+        self.retention.frozen = false;
+        self.retention.clock = Some(now);
+    }
+
+    /// Wall and monotonic time must move together.
+    pub(crate) fn watch_clock(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Some(before) = self.retention.clock else {
+            self.retention.clock = Some(now);
+            return;
+        };
+        let monotonic_ms = (now.monotonic_us.saturating_sub(before.monotonic_us) / 1_000) as i64;
+        let step_ms = (now.wall_ms - before.wall_ms) - monotonic_ms;
+        if step_ms.abs() > self.options.clock_step_ms_max && !self.retention.frozen {
+            self.retention.frozen = true;
+            out.push(Output::Message(format!(
+                "the wall clock stepped by {} s: deletions are frozen until the clock is confirmed",
+                step_ms / 1_000
+            )));
+        }
+        // The reference stays while frozen and while steps are small: many small steps add up to a large one, slow drift is forgiven hourly.
+        if !self.retention.frozen && monotonic_ms > 3_600_000 {
+            self.retention.clock = Some(now);
+        }
+    }
+
+    pub(crate) fn note_new_extent(&mut self, replica: ReplicaId) {
+        let bounded = self.slots.get(replica).is_some_and(|slot| {
+            let policy = self.retention.policies[usize::from(slot.policy)];
+            policy.bytes >= 0 && slot.bytes > policy.bytes as u64
+        });
+        if bounded && self.retention.grown.len() < GROWN_MAX {
+            self.retention.grown.push(replica);
+        }
+    }
+
+    /// A bounded piece of the round over all slots.
+    pub(crate) fn proceed_retention(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.retention.frozen || self.shutting_down {
+            return;
+        }
+        for replica in std::mem::take(&mut self.retention.grown) {
+            self.retain(now, replica, out);
+        }
+        let interval_us = self.options.retention_check_interval_ms.max(1) * 1_000;
+        let elapsed_us = now
+            .monotonic_us
+            .saturating_sub(self.retention.round_started_us);
+        if elapsed_us >= interval_us && self.retention.next.0 == 0 {
+            self.retention.round_started_us = now.monotonic_us;
+            self.retention.round_chunks_done = 0;
+        } else if self.retention.next.0 == 0 {
+            return;
+        }
+        for _ in 0..CHUNKS_PER_STEP {
+            let Some((replicas, next)) = self.slots.chunk_of(self.retention.next) else {
+                self.retention.next = ReplicaId(0);
+                return;
+            };
+            self.retention.round_chunks_done += 1;
+            self.retention.next = next;
+            for replica in replicas {
+                self.retain(now, replica, out);
+            }
+        }
+    }
+
+    /// Looks at every replica now, rather than in its turn. For tests and tools: it walks them.
+    pub fn enforce_retention(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.retention.frozen || self.offline.is_some() {
+            return;
+        }
+        let replicas: Vec<ReplicaId> = self.slots.iter().map(|(replica, _)| replica).collect();
+        for replica in replicas {
+            self.retain(now, replica, out);
+        }
+        self.commit(now, out);
+    }
+
+    /// Where the policy puts a replica's log start, if above where it is. Frames at or past the high watermark stay.
+    fn retention_start(&self, now: Now, replica: ReplicaId) -> Option<i64> {
+        let slot = self.slots.get(replica)?;
+        let policy = self.retention.policies[usize::from(slot.policy)];
+        if policy == RetentionPolicy::KEEP {
+            return None;
+        }
+        let (mut start, mut bytes) = (slot.log_start, slot.bytes);
+        for extent in self.slots.extents(replica) {
+            let expired = policy.ms >= 0
+                && extent.max_timestamp >= 0
+                && now.wall_ms - extent.max_timestamp > policy.ms;
+            let over = policy.bytes >= 0
+                && bytes.saturating_sub(u64::from(extent.bytes)) >= policy.bytes as u64;
+            if !(expired || over)
+                || extent.end > slot.high_watermark
+                || extent.end > slot.durable_end
+            {
+                break;
+            }
+            bytes = bytes.saturating_sub(u64::from(extent.bytes));
+            start = extent.end;
+        }
+        (start > slot.log_start).then_some(start)
+    }
+
+    fn retain(&mut self, now: Now, replica: ReplicaId, out: &mut Vec<Output>) {
+        let Some(to) = self.retention_start(now, replica) else {
+            return;
+        };
+        self.log_control(&Control::LogStart {
+            replica,
+            to: Offset(to),
+        });
+        self.apply_log_start(replica, to);
+        out.push(Output::LogStartMoved {
+            replica,
+            to: Offset(to),
+        });
+    }
+}

@@ -1,0 +1,277 @@
+//! The table of segment files: what each is in use for, what lives in it, which are free. `prepare.rs` moves them through their states.
+
+use crate::footer::FenceKey;
+use crate::layout::{SegmentKind, get_u32, get_u64};
+use std::sync::Arc;
+
+/// Where a segment file stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SegmentState {
+    /// The file is being made.
+    Creating,
+    /// Ready to be written over.
+    Free,
+    /// Its new header is being written.
+    Preparing,
+    /// Its header is durable; the log goes on in it when the active one is full.
+    Ready,
+    /// The log's newest.
+    Active,
+    /// Full; its footer is not durable yet.
+    Sealing,
+    /// Footer durable.
+    Sealed,
+    /// A rewrite fills it.
+    Rewriting,
+    /// Empty of live extents; free as soon as the checkpoint under way is durable.
+    Freeing,
+    /// The file could not be made or written; not tried again.
+    Bad,
+}
+
+impl SegmentState {
+    pub(crate) const COUNT: usize = Self::Bad as usize + 1;
+}
+
+/// One segment file.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub state: SegmentState,
+    pub kind: SegmentKind,
+    /// Blocks were never written: the first write of each costs more.
+    pub unwritten: bool,
+    pub nonce: u64,
+    pub sequence: u64,
+    /// LSN of its first write, and of the end of its last; 0 for rewritten ones.
+    pub first_lsn: u64,
+    pub end_lsn: u64,
+    /// Where its frames end.
+    pub data_end: u32,
+    pub footer_position: u32,
+    pub index_pages: u32,
+    /// Extents that point here: exact. Nothing is freed above zero.
+    pub extents: u32,
+    /// Bytes of these: near enough for choosing what to rewrite.
+    pub live_bytes: u64,
+    /// Reads under way.
+    pub pins: u32,
+    /// First keys of the index pages, once loaded.
+    pub fences: Option<Arc<[FenceKey]>>,
+}
+
+impl Segment {
+    pub(crate) fn new(state: SegmentState) -> Self {
+        Self {
+            state,
+            kind: SegmentKind::Log,
+            unwritten: false,
+            nonce: 0,
+            sequence: 0,
+            first_lsn: 0,
+            end_lsn: 0,
+            data_end: 0,
+            footer_position: 0,
+            index_pages: 0,
+            extents: 0,
+            live_bytes: 0,
+            pins: 0,
+            fences: None,
+        }
+    }
+
+    pub(crate) fn record(&self, file: u32) -> SegmentRecord {
+        SegmentRecord {
+            file,
+            rewritten: self.kind == SegmentKind::Rewritten,
+            sealed: self.state == SegmentState::Sealed,
+            nonce: self.nonce,
+            sequence: self.sequence,
+            first_lsn: self.first_lsn,
+            end_lsn: self.end_lsn,
+            data_end: self.data_end,
+            footer_position: self.footer_position,
+            index_pages: self.index_pages,
+        }
+    }
+
+    /// As a record has it.
+    pub(crate) fn from_record(record: &SegmentRecord) -> Self {
+        Self {
+            kind: if record.rewritten {
+                SegmentKind::Rewritten
+            } else {
+                SegmentKind::Log
+            },
+            nonce: record.nonce,
+            sequence: record.sequence,
+            first_lsn: record.first_lsn,
+            end_lsn: record.end_lsn,
+            data_end: record.data_end,
+            footer_position: record.footer_position,
+            index_pages: record.index_pages,
+            ..Self::new(if record.sealed {
+                SegmentState::Sealed
+            } else {
+                SegmentState::Sealing
+            })
+        }
+    }
+}
+
+/// A segment as checkpoints and SegmentEdit records hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentRecord {
+    pub file: u32,
+    pub rewritten: bool,
+    pub sealed: bool,
+    pub nonce: u64,
+    pub sequence: u64,
+    pub first_lsn: u64,
+    pub end_lsn: u64,
+    pub data_end: u32,
+    pub footer_position: u32,
+    pub index_pages: u32,
+}
+
+impl SegmentRecord {
+    pub(crate) const BYTES: usize = 52;
+
+    pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
+        let before = bytes.len();
+        bytes.extend_from_slice(&self.file.to_le_bytes());
+        bytes.extend_from_slice(
+            &(u32::from(self.rewritten) | u32::from(self.sealed) << 1).to_le_bytes(),
+        );
+        bytes.extend_from_slice(&self.nonce.to_le_bytes());
+        bytes.extend_from_slice(&self.sequence.to_le_bytes());
+        bytes.extend_from_slice(&self.first_lsn.to_le_bytes());
+        bytes.extend_from_slice(&self.end_lsn.to_le_bytes());
+        bytes.extend_from_slice(&self.data_end.to_le_bytes());
+        bytes.extend_from_slice(&self.footer_position.to_le_bytes());
+        bytes.extend_from_slice(&self.index_pages.to_le_bytes());
+        assert!(bytes.len() - before == Self::BYTES);
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() < Self::BYTES {
+            return None;
+        }
+        let flags = get_u32(bytes, 4);
+        Some(Self {
+            file: get_u32(bytes, 0),
+            rewritten: flags & 1 != 0,
+            sealed: flags & 2 != 0,
+            nonce: get_u64(bytes, 8),
+            sequence: get_u64(bytes, 16),
+            first_lsn: get_u64(bytes, 24),
+            end_lsn: get_u64(bytes, 32),
+            data_end: get_u32(bytes, 40),
+            footer_position: get_u32(bytes, 44),
+            index_pages: get_u32(bytes, 48),
+        })
+    }
+}
+
+/// All segment files, by number.
+#[derive(Debug, Default)]
+pub(crate) struct SegmentTable {
+    segments: Vec<Option<Segment>>,
+    counts: [usize; SegmentState::COUNT],
+}
+
+impl SegmentTable {
+    pub(crate) fn get(&self, file: u32) -> Option<&Segment> {
+        self.segments.get(file as usize)?.as_ref()
+    }
+
+    /// A segment that must be there: extents and states are ours. Its state is changed by `set_state` only.
+    pub(crate) fn at(&mut self, file: u32) -> &mut Segment {
+        let segment = self
+            .segments
+            .get_mut(file as usize)
+            .and_then(Option::as_mut);
+        segment.expect("the table holds every segment that is named")
+    }
+
+    pub(crate) fn set_state(&mut self, file: u32, state: SegmentState) {
+        let old = std::mem::replace(&mut self.at(file).state, state);
+        self.counts[old as usize] -= 1;
+        self.counts[state as usize] += 1;
+    }
+
+    /// Takes on a new life.
+    pub(crate) fn reuse(&mut self, file: u32, kind: SegmentKind, nonce: u64, sequence: u64) {
+        self.set_state(file, SegmentState::Preparing);
+        let segment = self.at(file);
+        assert!(
+            segment.extents == 0 && segment.pins == 0,
+            "a segment in use was taken"
+        );
+        let unwritten = segment.unwritten;
+        *segment = Segment {
+            kind,
+            nonce,
+            sequence,
+            unwritten,
+            ..Segment::new(SegmentState::Preparing)
+        };
+    }
+
+    pub(crate) fn insert(&mut self, file: u32, segment: Segment) {
+        self.remove(file);
+        let at = file as usize;
+        if self.segments.len() <= at {
+            self.segments.resize_with(at + 1, || None);
+        }
+        self.counts[segment.state as usize] += 1;
+        self.segments[at] = Some(segment);
+    }
+
+    pub(crate) fn remove(&mut self, file: u32) {
+        if let Some(segment) = self.segments.get_mut(file as usize).and_then(Option::take) {
+            self.counts[segment.state as usize] -= 1;
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Segment)> + '_ {
+        let numbered = self.segments.iter().enumerate();
+        numbered.filter_map(|(at, segment)| segment.as_ref().map(|segment| (at as u32, segment)))
+    }
+
+    /// The first file that may be written over now.
+    pub(crate) fn first_free(&self) -> Option<u32> {
+        if self.count(SegmentState::Free) == 0 {
+            return None;
+        }
+        self.iter()
+            .find(|(_, segment)| segment.state == SegmentState::Free && segment.pins == 0)
+            .map(|(file, _)| file)
+    }
+
+    /// The lowest number without a file.
+    pub(crate) fn first_unused(&self) -> u32 {
+        self.segments
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(self.segments.len()) as u32
+    }
+
+    pub(crate) fn count(&self, state: SegmentState) -> usize {
+        self.counts[state as usize]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.counts.iter().sum()
+    }
+
+    /// Segments that hold, or may hold, something.
+    pub(crate) fn used(&self) -> usize {
+        let empty = [
+            SegmentState::Creating,
+            SegmentState::Free,
+            SegmentState::Preparing,
+            SegmentState::Ready,
+        ];
+        self.len() - empty.iter().map(|state| self.count(*state)).sum::<usize>()
+    }
+}
