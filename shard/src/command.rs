@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use odradek_protocol::ErrorCode;
+use odradek_protocol::{ErrorCode, Uuid};
 use odradek_wal::{DirectoryId, TopicId};
 use smallvec::SmallVec;
 
@@ -37,6 +37,17 @@ pub struct PartitionKey {
     pub topic_id: TopicId,
     /// The partition's number.
     pub partition: i32,
+}
+
+impl std::fmt::Display for PartitionKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "partition {} of topic id {}",
+            self.partition,
+            Uuid(self.topic_id.0)
+        )
+    }
 }
 
 /// A fetch session as the shard knows it: the core that owns its cache slot, and the session's id there.

@@ -266,7 +266,7 @@ impl Shard {
     /// Hands the log the producer state that changed, as cold pages of its next checkpoint.
     fn checkpoint(&mut self, directory: usize) {
         let changed = std::mem::take(&mut self.directories[directory].changed);
-        let mut pages = Vec::with_capacity(changed.len());
+        let mut pages = self.directories[directory].recovered.unclaimed_pages();
         for slot in changed {
             let Some(partition) = self.partitions.get_mut(slot as usize) else {
                 continue;

@@ -30,7 +30,7 @@ mod shard;
 mod strays;
 
 pub use command::{Action, Event, Reply, RequestToken};
-pub use coordinator::GROUP_TOPIC;
 pub use config::{Durability, ShardOptions, TopicConfig};
+pub use coordinator::GROUP_TOPIC;
 pub use recovery::{RecoveredLog, RecoveredProducers};
 pub use shard::{Shard, ShardStatistics};

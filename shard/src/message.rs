@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use odradek_protocol::ErrorCode;
+use odradek_protocol::{ErrorCode, Uuid};
 use odradek_wal::DirectoryId;
 
 use crate::command::PartitionKey;
@@ -116,18 +116,10 @@ impl std::fmt::Display for Message {
             ),
             Message::StrayFound { key, rest_ms } => write!(
                 f,
-                "partition {} of topic id {:?} is unknown to the cluster's metadata; its bytes are deleted in {} minutes",
-                key.partition,
-                key.topic_id,
+                "{key} is unknown to the cluster's metadata; its bytes are deleted in {} minutes",
                 rest_ms / 60_000
             ),
-            Message::StrayDeleted { key } => {
-                write!(
-                    f,
-                    "stray partition {} of topic id {:?} deleted",
-                    key.partition, key.topic_id
-                )
-            }
+            Message::StrayDeleted { key } => write!(f, "stray {key} deleted"),
             Message::Damaged {
                 key,
                 topic,
@@ -142,14 +134,17 @@ impl std::fmt::Display for Message {
             ),
             Message::ProducersForgotten { key, count } => write!(
                 f,
-                "partition {} of topic id {:?} remembers as many producers as it may; {count} forgotten",
-                key.partition, key.topic_id
+                "{key} remembers as many producers as it may; {count} forgotten"
             ),
             Message::ProducerStateUnreadable { replica, reason } => {
                 write!(f, "producer state of replica {replica} not read: {reason}")
             }
             Message::DirectoryOffline { directory, reason } => {
-                write!(f, "log directory {directory:?} is offline: {reason}")
+                write!(
+                    f,
+                    "log directory {} is offline: {reason}",
+                    Uuid(directory.0)
+                )
             }
             Message::CoordinatorNotLoaded { partition, error } => write!(
                 f,
@@ -164,11 +159,9 @@ impl std::fmt::Display for Message {
                 "record at offset {offset} of __consumer_offsets-{} passed over: {reason}",
                 key.partition
             ),
-            Message::AppendRefused { key, reason } => write!(
-                f,
-                "append to partition {} of topic id {:?} refused: {reason}",
-                key.partition, key.topic_id
-            ),
+            Message::AppendRefused { key, reason } => {
+                write!(f, "append to {key} refused: {reason}")
+            }
             Message::Log { directory, text } => write!(f, "log {directory}: {text}"),
         }
     }

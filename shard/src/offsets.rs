@@ -68,55 +68,49 @@ impl Shard {
         part: &ListOffsetsPartition,
     ) -> Option<ListOffsetsPartitionReply> {
         let nothing = ListOffsetsPartitionReply::nothing(part.key, ErrorCode::None);
+        let refused = |error| Some(ListOffsetsPartitionReply { error, ..nothing });
         let Some(slot) = self.index.get(&part.key).copied() else {
-            return Some(ListOffsetsPartitionReply {
-                error: ErrorCode::NotLeaderOrFollower,
-                ..nothing
-            });
+            return refused(ErrorCode::NotLeaderOrFollower);
         };
         let partition = self.partition(slot);
         if let Some(error) = partition.epoch_error(part.current_leader_epoch) {
-            return Some(ListOffsetsPartitionReply { error, ..nothing });
+            return refused(error);
         }
-        if !self.directories[usize::from(partition.directory)].online {
-            return Some(ListOffsetsPartitionReply {
-                error: ErrorCode::KafkaStorageError,
+        let directory = &self.directories[usize::from(partition.directory)];
+        if !directory.online {
+            return refused(ErrorCode::KafkaStorageError);
+        }
+        let leader_epoch = partition.leader_epoch;
+        let at = |offset: Offset, leader_epoch| {
+            Some(ListOffsetsPartitionReply {
+                offset: offset.0,
+                leader_epoch,
                 ..nothing
-            });
-        }
-        let replica = partition.replica;
-        let latest = partition.latest(isolation);
+            })
+        };
         match part.timestamp {
-            LATEST => {
-                let leader_epoch = partition.leader_epoch;
-                return Some(ListOffsetsPartitionReply {
-                    offset: latest.0,
-                    leader_epoch,
-                    ..nothing
-                });
-            }
+            LATEST => at(partition.latest(isolation), leader_epoch),
             EARLIEST | EARLIEST_LOCAL => {
                 let start = partition.offsets.log_start();
-                let log = &self.directories[usize::from(partition.directory)].log;
-                let leader_epoch = log
-                    .epoch_for(replica, start)
-                    .map_or(partition.leader_epoch, |epoch| epoch.0);
-                return Some(ListOffsetsPartitionReply {
-                    offset: start.0,
-                    leader_epoch,
-                    ..nothing
-                });
+                let epoch = directory.log.epoch_for(partition.replica, start);
+                at(start, epoch.map_or(leader_epoch, |epoch| epoch.0))
             }
-            LATEST_TIERED | EARLIEST_PENDING_UPLOAD => return Some(nothing),
-            MAX_TIMESTAMP | 0.. => {}
-            _ => {
-                return Some(ListOffsetsPartitionReply {
-                    error: ErrorCode::UnsupportedVersion,
-                    ..nothing
-                });
-            }
+            LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Some(nothing),
+            MAX_TIMESTAMP | 0.. => self.look_up(list, position, isolation, part, slot),
+            _ => refused(ErrorCode::UnsupportedVersion),
         }
-        let now = self.now;
+    }
+
+    /// Asks the log for the batch that holds a time stamp.
+    fn look_up(
+        &mut self,
+        list: u32,
+        position: u32,
+        isolation: Isolation,
+        part: &ListOffsetsPartition,
+        slot: u32,
+    ) -> Option<ListOffsetsPartitionReply> {
+        let (now, replica) = (self.now, self.partition(slot).replica);
         let ticket = self.ticket(Ticket::List { list, position });
         let timestamp_ms = part.timestamp;
         let answer = self
@@ -129,17 +123,17 @@ impl Shard {
             return None;
         }
         self.tickets.remove(&ticket);
+        let nothing = ListOffsetsPartitionReply::nothing(part.key, ErrorCode::None);
+        let refused = |error| ListOffsetsPartitionReply { error, ..nothing };
         Some(match answer {
             ReadAnswer::Ready(data) => self.look_in_batch(part, isolation, &data),
-            ReadAnswer::Damaged { .. } => ListOffsetsPartitionReply {
-                error: ErrorCode::CorruptMessage,
-                ..nothing
-            },
-            ReadAnswer::Busy | ReadAnswer::Offline => ListOffsetsPartitionReply {
-                error: ErrorCode::KafkaStorageError,
-                ..nothing
-            },
-            _ => nothing,
+            ReadAnswer::Damaged { .. } => refused(ErrorCode::CorruptMessage),
+            ReadAnswer::Busy | ReadAnswer::Offline => refused(ErrorCode::KafkaStorageError),
+            ReadAnswer::UnknownReplica => refused(ErrorCode::NotLeaderOrFollower),
+            ReadAnswer::Pending
+            | ReadAnswer::Empty
+            | ReadAnswer::BelowLogStart
+            | ReadAnswer::AboveEnd => nothing,
         })
     }
 

@@ -67,7 +67,7 @@ impl Shard {
             return;
         };
         let (log_start, log_end) = (state.log_start, state.log_end.max(state.log_start));
-        let producers = self.directories[directory].recovered.take(replica, log_end);
+        let (producers, unsaved) = self.directories[directory].recovered.take(replica, log_end);
         let had_producers = producers.is_some();
         let topic = self.topic_for(&create);
         let partition = Partition {
@@ -94,6 +94,9 @@ impl Shard {
         self.set_retention(slot);
         if had_producers {
             self.queue_expiry(slot, self.now.monotonic_us);
+        }
+        if unsaved {
+            self.note_producers_changed(slot);
         }
         self.start_coordinator(slot);
     }

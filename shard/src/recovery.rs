@@ -39,11 +39,30 @@ impl RecoveredProducers {
         }
     }
 
-    /// The state of one replica, whose log ends at `log_end`.
-    pub(crate) fn take(&mut self, replica: ReplicaId, log_end: Offset) -> Option<Box<Producers>> {
-        let mut producers = self.states.remove(&replica)?;
-        producers.truncate(log_end);
-        (!producers.is_empty()).then(|| Box::new(producers))
+    /// The state of one replica, whose log ends at `log_end`, and whether the checkpoint lacks some of it.
+    pub(crate) fn take(
+        &mut self,
+        replica: ReplicaId,
+        log_end: Offset,
+    ) -> (Option<Box<Producers>>, bool) {
+        let replayed = self.replayed.remove(&replica);
+        let Some(mut producers) = self.states.remove(&replica) else {
+            return (None, replayed);
+        };
+        let clean = producers.truncate(log_end);
+        (
+            (!producers.is_empty()).then(|| Box::new(producers)),
+            replayed || !clean,
+        )
+    }
+
+    /// Cold pages of what was replayed and is claimed by no partition yet: a checkpoint now would end the
+    /// replay that brings it back.
+    pub(crate) fn unclaimed_pages(&mut self) -> Vec<(ReplicaId, Vec<u8>)> {
+        let replayed = std::mem::take(&mut self.replayed);
+        let states = &self.states;
+        let page = |replica| Some((replica, states.get(&replica)?.to_cold_page()));
+        replayed.into_iter().filter_map(page).collect()
     }
 }
 

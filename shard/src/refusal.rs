@@ -250,27 +250,28 @@ impl BatchRefusal {
 impl fmt::Display for BatchRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BatchRefusal::NotOneBatch { batches: 0 } => write!(
-                f,
-                "a produce needs one record batch per partition, here is none"
-            ),
-            BatchRefusal::NotOneBatch { .. } => write!(
-                f,
-                "a produce takes one record batch per partition, here is more"
-            ),
-            BatchRefusal::OldFormat(magic) => {
-                write!(f, "record format {magic} is not supported, send format 2")
+            BatchRefusal::NotOneBatch { batches } => {
+                let what = if *batches == 0 { "none" } else { "more" };
+                write!(
+                    f,
+                    "a produce takes one record batch per partition, here is {what}"
+                )
             }
-            BatchRefusal::ZstdTooOld => write!(f, "zstd needs Produce version 7 or later"),
+            BatchRefusal::ZstdTooOld => f.write_str("zstd needs Produce version 7 or later"),
+            BatchRefusal::NotLeader => f.write_str("this broker does not lead the partition"),
+            BatchRefusal::Control => f.write_str("clients may not write control records"),
+            BatchRefusal::Transactional => f.write_str("no transaction is open for the producer"),
+            BatchRefusal::ClaimsAppendTime => {
+                f.write_str("a producer may not set the time stamp type to LogAppendTime")
+            }
+            BatchRefusal::OldFormat(magic) => write!(f, "record format {magic}; send format 2"),
             BatchRefusal::Corrupt(error) => write!(f, "damaged batch: {error}"),
-            BatchRefusal::RequiredAcks { acks } => {
-                write!(f, "acks={acks}; allowed are -1, 0 and 1")
-            }
-            BatchRefusal::NotLeader => write!(f, "this broker does not lead the partition"),
+            BatchRefusal::Records(error) => write!(f, "records cannot be read: {error}"),
+            BatchRefusal::RequiredAcks { acks } => write!(f, "acks={acks}; -1, 0, 1 are allowed"),
             BatchRefusal::NotEnoughReplicas { in_sync } => {
                 write!(
                     f,
-                    "{in_sync} replicas in sync are fewer than min.insync.replicas; nothing was written"
+                    "{in_sync} replicas in sync are fewer than min.insync.replicas"
                 )
             }
             BatchRefusal::BaseOffset { base_offset } => {
@@ -279,7 +280,7 @@ impl fmt::Display for BatchRefusal {
             BatchRefusal::TooLarge { bytes, bytes_max } => {
                 write!(
                     f,
-                    "batch of {bytes} bytes is larger than the {bytes_max} that are allowed"
+                    "batch of {bytes} bytes is larger than the {bytes_max} allowed"
                 )
             }
             BatchRefusal::LargerThanSegment {
@@ -294,29 +295,21 @@ impl fmt::Display for BatchRefusal {
             BatchRefusal::Count { counted, spanned } => {
                 write!(
                     f,
-                    "batch header counts {counted} records, its offsets span {spanned}"
+                    "header counts {counted} records, its offsets span {spanned}"
                 )
             }
-            BatchRefusal::Control => write!(f, "clients may not write control records"),
             BatchRefusal::NegativeSequence { base_sequence } => {
                 write!(
                     f,
-                    "sequence {base_sequence} of a batch with a producer id must not be negative, nor its epoch"
+                    "a producer id needs a sequence and epoch from 0, not {base_sequence}"
                 )
             }
-            BatchRefusal::Transactional => write!(
-                f,
-                "transactional batch, but no transaction is open for its producer"
-            ),
-            BatchRefusal::ClaimsAppendTime => write!(
-                f,
-                "a producer may not set the time stamp type to LogAppendTime"
-            ),
-            BatchRefusal::Records(error) => write!(f, "records cannot be read: {error}"),
-            BatchRefusal::Faults { total, .. } => write!(
-                f,
-                "{total} records of the batch are refused; none was written"
-            ),
+            BatchRefusal::Faults { total, .. } => {
+                write!(
+                    f,
+                    "{total} records of the batch are refused; none was written"
+                )
+            }
             BatchRefusal::StaleEpoch {
                 producer_id,
                 epoch,
@@ -324,30 +317,18 @@ impl fmt::Display for BatchRefusal {
             } => {
                 write!(
                     f,
-                    "epoch {epoch} of producer {producer_id} is older than {seen}, the last one seen"
-                )
-            }
-            BatchRefusal::OutOfOrder {
-                producer_id,
-                base_sequence,
-                last_sequence: -1,
-            } => {
-                write!(
-                    f,
-                    "sequence {base_sequence} of producer {producer_id}: a new epoch starts at 0"
+                    "epoch {epoch} of producer {producer_id} is older than {seen}"
                 )
             }
             BatchRefusal::OutOfOrder {
                 producer_id,
                 base_sequence,
                 last_sequence,
-            } => {
-                write!(
-                    f,
-                    "sequence {base_sequence} of producer {producer_id} does not follow {last_sequence}"
-                )
-            }
-            BatchRefusal::Storage { reason } => write!(f, "{reason}"),
+            } => write!(
+                f,
+                "sequence {base_sequence} of producer {producer_id} does not follow {last_sequence}"
+            ),
+            BatchRefusal::Storage { reason } => f.write_str(reason),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use common::*;
 use odradek_protocol::ErrorCode;
 use odradek_shard::command::*;
-use odradek_shard::{Event, Reply, ShardOptions, TopicConfig};
+use odradek_shard::{Event, Reply, RequestToken, ShardOptions, TopicConfig};
 
 #[test]
 fn hostile_38_a_repeated_batch_keeps_its_first_offset_and_a_gap_is_refused() {
@@ -123,6 +123,26 @@ fn case_15_producer_state_survives_a_crash_and_a_clean_restart() {
 }
 
 #[test]
+fn case_15_what_was_replayed_once_is_kept_by_the_next_checkpoint() {
+    let mut node = Node::new();
+    let key = node.create(1, 0, TopicConfig::default());
+    node.produce(key, batch_of(5, 0, 0, &["v"]));
+    // Replayed, claimed and written out; then replayed and written out before anybody claims it.
+    for claimed in [true, false] {
+        node = node.crash();
+        if claimed {
+            node.metadata(vec![creation(key, TopicConfig::default())]);
+        }
+        node.step(Event::ShutDown);
+        node.settle();
+    }
+    let mut node = restart(node, &[key]);
+    let repeat = node.produce(key, batch_of(5, 0, 0, &["v"]));
+    assert_eq!((repeat.error, repeat.base_offset), (ErrorCode::None, 0));
+    assert_eq!(node.read_all(key, 0).len(), 1);
+}
+
+#[test]
 fn case_15_a_batch_lost_in_a_crash_is_no_duplicate_afterwards() {
     let mut node = Node::new();
     let key = node.create(1, 0, TopicConfig::default());
@@ -204,10 +224,47 @@ fn described(node: &mut Node, key: PartitionKey) -> Vec<(i64, i32)> {
 #[derive(Default)]
 struct Client {
     acknowledged: i32,
-    in_flight: Vec<(RequestTokenOf, i32)>,
+    in_flight: Vec<(RequestToken, i32)>,
 }
 
-type RequestTokenOf = odradek_shard::RequestToken;
+impl Client {
+    fn send(&mut self, node: &mut Node, key: PartitionKey, producer: i64) -> Option<String> {
+        if self.in_flight.len() == 5 {
+            return None;
+        }
+        let sequence = self.acknowledged + self.in_flight.len() as i32;
+        let value = format!("{producer}-{sequence}");
+        let token = node.send(key, batch_of(producer, 0, sequence, &[&value]), -1);
+        self.in_flight.push((token, sequence));
+        Some(format!("partition {} is sent {value}", key.partition))
+    }
+
+    fn take_answers(&mut self, node: &mut Node, context: &str) {
+        while let Some((token, sequence)) = self.in_flight.first().copied() {
+            let Some(Reply::Produce(replies)) = node.replies.remove(&token) else {
+                return;
+            };
+            assert_eq!(
+                replies[0].error,
+                ErrorCode::None,
+                "{sequence}: {replies:?} {context}"
+            );
+            self.in_flight.remove(0);
+            self.acknowledged = sequence + 1;
+        }
+    }
+}
+
+fn restart(node: Node, keys: &[PartitionKey]) -> Node {
+    let mut node = node.crash();
+    node.metadata(
+        keys.iter()
+            .map(|key| creation(*key, TopicConfig::default()))
+            .collect(),
+    );
+    node.settle();
+    node
+}
 
 /// Seeded: producers send numbered values with up to five batches in flight, the disk does its work in part,
 /// the process dies now and then, and every producer goes on from what it knows. What was acknowledged is
@@ -236,53 +293,25 @@ fn run_model(seed: u64, steps: usize) {
         match random.below(20) {
             0 => {
                 trace.push(format!("{step}: crash"));
-                node = node.crash();
-                node.metadata(
-                    keys.iter()
-                        .map(|key| creation(*key, TopicConfig::default()))
-                        .collect(),
-                );
-                node.settle();
+                node = restart(node, &keys);
                 clients
                     .values_mut()
                     .for_each(|client| client.in_flight.clear());
             }
-            1..=9 => {
+            1 => node.step(Event::Tick),
+            2..=9 => {
                 for _ in 0..random.below(4) {
                     node.one_io();
                 }
             }
             _ => {
                 let pick = random.below(6) as usize;
-                let ((partition, producer), client) =
-                    clients.iter_mut().nth(pick).expect("six clients");
-                if client.in_flight.len() < 5 {
-                    let sequence = client.acknowledged + client.in_flight.len() as i32;
-                    let value = format!("{producer}-{sequence}");
-                    trace.push(format!("{step}: {partition} sends {value}"));
-                    let token = node.send(
-                        keys[*partition],
-                        batch_of(*producer, 0, sequence, &[&value]),
-                        -1,
-                    );
-                    client.in_flight.push((token, sequence));
-                }
+                let (name, client) = clients.iter_mut().nth(pick).expect("six clients");
+                trace.extend(client.send(&mut node, keys[name.0], name.1));
             }
         }
-        for ((partition, producer), client) in &mut clients {
-            while let Some((token, sequence)) = client.in_flight.first().copied() {
-                let Some(Reply::Produce(replies)) = node.replies.remove(&token) else {
-                    break;
-                };
-                let context = || {
-                    format!(
-                        "seed {seed}, partition {partition}, {producer}-{sequence}: {replies:?}\n{trace:#?}"
-                    )
-                };
-                assert_eq!(replies[0].error, ErrorCode::None, "{}", context());
-                client.in_flight.remove(0);
-                client.acknowledged = sequence + 1;
-            }
+        for (name, client) in &mut clients {
+            client.take_answers(&mut node, &format!("seed {seed}, {name:?}\n{trace:#?}"));
         }
     }
     node.settle();
