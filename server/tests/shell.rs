@@ -13,3 +13,5 @@ mod hand_over;
 mod limits;
 #[path = "shell/sockets.rs"]
 mod sockets;
+#[path = "shell/storm.rs"]
+mod storm;

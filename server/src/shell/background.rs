@@ -1,11 +1,11 @@
 //! The background thread beside each data loop: a glommio executor at low priority for all that may wait.
 //!
 //! It is given jobs through a bounded queue and hands their results back, each side waking the other through an eventfd only when that sleeps.
-//! Jobs with files run on glommio's blocking pool (one thread of the same priority), computations in a task queue with few shares, HTTP
+//! Jobs with files run on glommio's blocking pool (two threads of the same priority: bulk, and small files), computations in a task queue with few shares, HTTP
 //! (`http.rs`, on core 0) in one of its own; none of them touches the state of a shard. Where glommio cannot start (it wants 512 KiB of memlock
 //! and io_uring), the same jobs run one after the other on a plain thread, and the start-up report says so.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::TcpListener;
@@ -18,13 +18,13 @@ use std::sync::mpsc::{
 };
 use std::thread::JoinHandle;
 
-use glommio::{Latency, LocalExecutorBuilder, Placement, Shares};
+use glommio::{Latency, LocalExecutorBuilder, Placement, PoolPlacement, Shares};
 use odradek_wal::{FileName, IoResult};
 use tracing::warn;
 
 use super::disk::{
-    create_file, eventfd_for_glommio, read_new, remove_file, sync_folder, write_file_atomically,
-    write_whole,
+    create_file, eventfd_for_glommio, read_new, remove_file, sync_data, sync_folder,
+    write_file_atomically, write_whole,
 };
 use super::http::{self, Pages};
 use super::loop_disk::{DiskName, DiskWork};
@@ -213,6 +213,8 @@ fn run(setup: BackgroundSetup, side: Side, kind: &Sender<BackgroundKind>) {
         // Its own buffers are not used: jobs bring theirs.
         .io_memory(64 << 10)
         .ring_depth(64)
+        // One thread per lane of jobs with files; they inherit this thread's processor and priority.
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(2))
         .make();
     match executor {
         Ok(executor) => {
@@ -245,8 +247,8 @@ async fn serve(side: Side, http: Option<(TcpListener, Pages)>) {
     let compute = executor.create_task_queue(Shares::Static(50), Latency::NotImportant, "compute");
     let bell = eventfd_for_glommio(&side.bell);
     let side = Rc::new(side);
-    // Jobs with files run in order of arrival, one at a time: bulk writes gain nothing from company.
-    let files: Rc<RefCell<VecDeque<Job>>> = Rc::default();
+    // Jobs with files run in order of arrival within their lane: zeroing a segment must not hold up a vote that is to be persisted.
+    let lanes: [Rc<Lane>; 2] = Default::default();
     loop {
         let job = match side.jobs.try_recv() {
             Ok(job) => job,
@@ -289,7 +291,11 @@ async fn serve(side: Side, http: Option<(TcpListener, Pages)>) {
                     Err(error) => warn!("no task for a computation: {error}"),
                 }
             }
-            job => hand_to_pool(&side, &files, job),
+            job => hand_to_pool(
+                &side,
+                &lanes[usize::from(matches!(job, Job::Disk { .. }))],
+                job,
+            ),
         }
     }
     if let Some(Ok(task)) = http_task {
@@ -297,38 +303,30 @@ async fn serve(side: Side, http: Option<(TcpListener, Pages)>) {
     }
 }
 
-/// Queues a job with files, and starts the task that works the queue off when none runs.
-fn hand_to_pool(side: &Rc<Side>, files: &Rc<RefCell<VecDeque<Job>>>, job: Job) {
-    let idle = files.borrow().is_empty();
-    files.borrow_mut().push_back(job);
-    if !idle {
-        return;
-    }
-    let (side, files) = (Rc::clone(side), Rc::clone(files));
-    let worker = async move {
-        // The job in hand stays at the front as a mark that a worker is there.
-        loop {
-            let Some(job) = take_front(&files) else {
-                return;
-            };
-            let end = glommio::executor().spawn_blocking(move || job.run()).await;
-            side.end(end);
-            files.borrow_mut().pop_front();
-        }
-    };
-    glommio::spawn_local(worker).detach();
+/// Jobs that run one after the other.
+#[derive(Default)]
+struct Lane {
+    waiting: RefCell<VecDeque<Job>>,
+    busy: Cell<bool>,
 }
 
-fn take_front(files: &Rc<RefCell<VecDeque<Job>>>) -> Option<Job> {
-    let mut files = files.borrow_mut();
-    let front = files.front_mut()?;
-    let mark = Job::Work {
-        token: 0,
-        work: BackgroundWork::ListFolder {
-            path: std::path::PathBuf::new(),
-        },
+/// Queues a job with files, and starts the task that works the lane off when none runs.
+fn hand_to_pool(side: &Rc<Side>, lane: &Rc<Lane>, job: Job) {
+    lane.waiting.borrow_mut().push_back(job);
+    if lane.busy.replace(true) {
+        return;
+    }
+    let (side, lane) = (Rc::clone(side), Rc::clone(lane));
+    let worker = async move {
+        loop {
+            let job = lane.waiting.borrow_mut().pop_front();
+            let Some(job) = job else { break };
+            let end = glommio::executor().spawn_blocking(move || job.run()).await;
+            side.end(end);
+        }
+        lane.busy.set(false);
     };
-    Some(std::mem::replace(front, mark))
+    glommio::spawn_local(worker).detach();
 }
 
 /// The job loop without glommio.
@@ -377,6 +375,7 @@ fn run_disk(work: DiskWork) -> (IoResult, Option<(FileName, OwnedFd)>) {
             made = Some((file, descriptor));
             IoResult::Done
         }),
+        DiskWork::Sync { file } => sync_data(&file).map(|()| IoResult::Done),
         DiskWork::Remove { folder, file } => remove_file(&folder, file).map(|()| IoResult::Done),
     };
     (result.unwrap_or_else(IoResult::Failed), made)

@@ -139,6 +139,11 @@ pub(super) fn remove_file(folder: &Path, file: FileName) -> Result<(), IoFailure
     }
 }
 
+/// fdatasync.
+pub(super) fn sync_data(descriptor: &OwnedFd) -> Result<(), IoFailure> {
+    fdatasync(descriptor).map_err(failure)
+}
+
 fn write_some(
     descriptor: &OwnedFd,
     position: u64,

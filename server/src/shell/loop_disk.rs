@@ -55,6 +55,9 @@ pub(super) enum DiskWork {
         folder: Arc<PathBuf>,
         file: FileName,
     },
+    Sync {
+        file: Arc<OwnedFd>,
+    },
 }
 
 /// What the loop is to do with a request.
@@ -94,6 +97,15 @@ pub(super) struct LoopDisk {
     open_files: usize,
     open_files_max: usize,
     uses: u64,
+}
+
+/// Nobody waits for it, or it changes the names in a folder, which may block for long.
+fn is_for_background(io: &Io) -> bool {
+    match io {
+        Io::Create { .. } | Io::Remove { .. } => true,
+        Io::Write { class, .. } | Io::Read { class, .. } => *class == IoClass::Background,
+        Io::Sync { .. } => false,
+    }
 }
 
 impl LoopDisk {
@@ -191,12 +203,53 @@ impl LoopDisk {
         io: Io,
         now_us: u64,
     ) -> Result<Begun, IoFailure> {
-        let folder = Arc::clone(&self.logs[usize::from(name.log)].folder);
-        let work = match io {
+        if is_for_background(&io) {
+            return Ok(Begun::Background(name, self.background_work(name.log, io)?));
+        }
+        let mut task = Task {
+            name,
+            file: self.file(name.log, io.file())?,
+            position: 0,
+            left: 0,
+            durable: true,
+            started_us: now_us,
+        };
+        match io {
+            Io::Write {
+                position,
+                buffer,
+                durable,
+                ..
+            } => {
+                task.position = position;
+                task.left = buffer.len();
+                task.durable = durable;
+                self.submit_write(ring, task, buffer);
+            }
+            Io::Read {
+                position, length, ..
+            } => {
+                task.position = position;
+                task.left = length;
+                self.submit_read(ring, task, AlignedBuffer::with_capacity(length));
+            }
+            // Creating and removing went to the background thread.
+            Io::Sync { .. } | Io::Create { .. } | Io::Remove { .. } => {
+                let file = Arc::clone(&task.file);
+                let tag = self.tasks.insert(task) as u64;
+                ring.sync(file, tag);
+            }
+        }
+        Ok(Begun::Ring)
+    }
+
+    fn background_work(&mut self, log: u16, io: Io) -> Result<DiskWork, IoFailure> {
+        let folder = Arc::clone(&self.logs[usize::from(log)].folder);
+        Ok(match io {
             Io::Create {
                 file, bytes, zero, ..
             } => {
-                self.forget(name.log, file);
+                self.forget(log, file);
                 DiskWork::Create {
                     folder,
                     file,
@@ -205,7 +258,7 @@ impl LoopDisk {
                 }
             }
             Io::Remove { file, .. } => {
-                self.forget(name.log, file);
+                self.forget(log, file);
                 DiskWork::Remove { folder, file }
             }
             Io::Write {
@@ -213,72 +266,27 @@ impl LoopDisk {
                 position,
                 buffer,
                 durable,
-                class,
                 ..
-            } => {
-                let file = self.file(name.log, file)?;
-                if class != IoClass::Background {
-                    let left = buffer.len();
-                    let task = Task {
-                        name,
-                        file,
-                        position,
-                        left,
-                        durable,
-                        started_us: now_us,
-                    };
-                    self.submit_write(ring, task, buffer);
-                    return Ok(Begun::Ring);
-                }
-                DiskWork::Write {
-                    file,
-                    position,
-                    buffer,
-                    durable,
-                }
-            }
+            } => DiskWork::Write {
+                file: self.file(log, file)?,
+                position,
+                buffer,
+                durable,
+            },
             Io::Read {
                 file,
                 position,
                 length,
-                class,
                 ..
-            } => {
-                let file = self.file(name.log, file)?;
-                if class != IoClass::Background {
-                    let task = Task {
-                        name,
-                        file,
-                        position,
-                        left: length,
-                        durable: false,
-                        started_us: now_us,
-                    };
-                    self.submit_read(ring, task, AlignedBuffer::with_capacity(length));
-                    return Ok(Begun::Ring);
-                }
-                DiskWork::Read {
-                    file,
-                    position,
-                    length,
-                }
-            }
-            Io::Sync { file, .. } => {
-                let file = self.file(name.log, file)?;
-                let task = Task {
-                    name,
-                    file: Arc::clone(&file),
-                    position: 0,
-                    left: 0,
-                    durable: true,
-                    started_us: now_us,
-                };
-                let tag = self.tasks.insert(task) as u64;
-                ring.sync(file, tag);
-                return Ok(Begun::Ring);
-            }
-        };
-        Ok(Begun::Background(name, work))
+            } => DiskWork::Read {
+                file: self.file(log, file)?,
+                position,
+                length,
+            },
+            Io::Sync { file, .. } => DiskWork::Sync {
+                file: self.file(log, file)?,
+            },
+        })
     }
 
     fn submit_write(&mut self, ring: &mut Ring, task: Task, buffer: Bytes) {
