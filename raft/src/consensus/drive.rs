@@ -93,6 +93,9 @@ impl Raft {
             {
                 connection.in_flight = None;
             }
+            if connection.retry_at_us <= now.monotonic_us {
+                connection.retry_at_us = 0;
+            }
         }
     }
 
@@ -170,7 +173,7 @@ impl Raft {
                 .map_or(connection.retry_at_us, |request| request.deadline_us)
         });
         requests.fold(timer, |soonest, at| {
-            // A retry time that has passed is not due again: nothing was to be sent to that peer.
+            // 0: neither busy nor backing off, so whatever was due to that peer has been sent.
             if at == 0 { soonest } else { soonest.min(at) }
         })
     }
@@ -179,6 +182,7 @@ impl Raft {
         let quorum = self.quorum_deadline_us(leader).unwrap_or(u64::MAX);
         let begin = self
             .begin_targets(leader)
+            .filter(|(key, _)| !self.is_busy(Peer::Node(key.id)))
             .map(|(_, due)| due)
             .min()
             .unwrap_or(u64::MAX);
@@ -456,6 +460,13 @@ impl Raft {
     pub(super) fn back_off(&mut self, now: Now, peer: Peer) {
         let until = now.monotonic_us + self.options.retry_backoff_ms * 1000;
         self.connections.entry(peer).or_default().retry_at_us = until;
+    }
+
+    /// Busy or backing off: nothing can be sent before that ends, which is a deadline of its own.
+    fn is_busy(&self, peer: Peer) -> bool {
+        self.connections
+            .get(&peer)
+            .is_some_and(|connection| connection.in_flight.is_some() || connection.retry_at_us > 0)
     }
 
     fn is_backing_off(&self, now: Now, peer: Peer) -> bool {

@@ -18,6 +18,7 @@ mod snapshots;
 mod transitions;
 mod types;
 mod voters;
+pub mod wire;
 
 pub use event::{Action, Event, FatalReason, SnapshotView};
 pub use log::Batch;
