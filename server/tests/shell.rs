@@ -13,5 +13,7 @@ mod hand_over;
 mod limits;
 #[path = "shell/sockets.rs"]
 mod sockets;
+#[path = "shell/start.rs"]
+mod start;
 #[path = "shell/storm.rs"]
 mod storm;

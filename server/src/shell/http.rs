@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_lite::{AsyncRead, AsyncWrite};
@@ -30,6 +30,8 @@ use super::metrics::Registry;
 const CONNECTIONS_MAX: usize = 64;
 /// A client that says nothing for this long is dropped.
 const SILENCE: Duration = Duration::from_secs(30);
+/// Where one client is served after the other, it has less time.
+const SILENCE_PLAIN: Duration = Duration::from_secs(3);
 const HELP: &str = "Odradek serves /metrics (Prometheus text) and /health here. Kafka clients connect to the broker's own port.\n";
 
 /// What `/health` says.
@@ -180,10 +182,9 @@ pub(super) fn serve_plainly(listener: &TcpListener, pages: &Pages) {
     for stream in listener.incoming() {
         match stream {
             Ok(stream) => {
-                let silence = Duration::from_secs(5);
-                let _ = stream.set_read_timeout(Some(silence));
-                let _ = stream.set_write_timeout(Some(silence));
-                futures_lite::future::block_on(serve_connection(PlainIo(stream), pages.clone()));
+                if let Ok(io) = PlainIo::new(stream) {
+                    futures_lite::future::block_on(serve_connection(io, pages.clone()));
+                }
             }
             Err(error) => {
                 debug!("cannot accept an HTTP client: {error}");
@@ -228,18 +229,48 @@ impl hyper::rt::Write for GlommioIo {
     }
 }
 
-/// A blocking stream as hyper wants it: every poll is ready, after a while.
-struct PlainIo(std::net::TcpStream);
+/// A plain stream as hyper wants it: what is not ready is asked for again after a millisecond, on a thread that has nothing else to do.
+struct PlainIo {
+    stream: std::net::TcpStream,
+    give_up: Instant,
+}
+
+impl PlainIo {
+    fn new(stream: std::net::TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        let give_up = Instant::now() + SILENCE_PLAIN;
+        Ok(Self { stream, give_up })
+    }
+
+    /// Says when an attempt is to be repeated.
+    fn ready<T>(&mut self, tried: io::Result<T>, context: &Context<'_>) -> Poll<io::Result<T>> {
+        match tried {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if Instant::now() >= self.give_up {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                std::thread::sleep(Duration::from_millis(1));
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            done => {
+                self.give_up = Instant::now() + SILENCE_PLAIN;
+                Poll::Ready(done)
+            }
+        }
+    }
+}
 
 impl hyper::rt::Read for PlainIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let mut bytes = [0; 4096];
         let room = bytes.len().min(buffer.remaining());
-        let read = self.0.read(&mut bytes[..room])?;
+        let tried = self.stream.read(&mut bytes[..room]);
+        let read = ready!(self.ready(tried, context))?;
         buffer.put_slice(&bytes[..read]);
         Poll::Ready(Ok(()))
     }
@@ -248,17 +279,18 @@ impl hyper::rt::Read for PlainIo {
 impl hyper::rt::Write for PlainIo {
     fn poll_write(
         mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(self.0.write(bytes))
+        let tried = self.stream.write(bytes);
+        self.ready(tried, context)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.flush())
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.shutdown(std::net::Shutdown::Write))
+        Poll::Ready(self.stream.shutdown(std::net::Shutdown::Write))
     }
 }

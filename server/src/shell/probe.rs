@@ -62,7 +62,13 @@ pub(super) fn ring_refused(error: &io::Error) -> StartError {
 }
 
 /// Tries a ring on a thread of its own, since the kernel binds a ring to the thread that first uses it.
-fn try_ring(options: RingOptions) -> Result<RingFeatures, StartError> {
+fn try_ring() -> Result<RingFeatures, StartError> {
+    // A small one: its locked memory is given back only some time after it is closed.
+    let options = RingOptions {
+        entries: 16,
+        receive_buffers: 8,
+        receive_buffer_bytes: 4096,
+    };
     let tried = std::thread::spawn(move || Ring::new(&options).map(|ring| ring.features()));
     match tried.join() {
         Ok(Ok(features)) => Ok(features),
@@ -73,7 +79,7 @@ fn try_ring(options: RingOptions) -> Result<RingFeatures, StartError> {
 
 /// What holds for the whole machine; refuses where there is no io_uring.
 pub fn system_report(options: &ShellOptions) -> Result<Vec<String>, StartError> {
-    let features = try_ring(options.ring)?;
+    let features = try_ring()?;
     let mut lines = vec![
         kernel_line(),
         processor_line(options),

@@ -541,25 +541,39 @@ fn build(options: &RingOptions) -> io::Result<(IoUring, RingFeatures)> {
         ..full
     };
     let mut refused = None;
-    for features in [full, issuer, RingFeatures::default()] {
-        let mut builder = IoUring::builder();
-        builder
-            .setup_clamp()
-            .setup_submit_all()
-            .setup_cqsize(options.entries * 4);
-        if features.defer_taskrun {
-            builder.setup_defer_taskrun().setup_taskrun_flag();
-        }
-        if features.single_issuer {
-            builder.setup_single_issuer();
-        }
-        match builder.build(options.entries) {
-            Ok(io) => return Ok((io, features)),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = Some(error),
-            Err(error) => return Err(error),
+    // Where memory may hardly be locked, a smaller ring does; what an earlier one held is given back a little after its end.
+    for entries in [options.entries, options.entries / 4, options.entries / 16] {
+        for features in [full, issuer, RingFeatures::default()] {
+            match build_with(features, entries.max(8)) {
+                Ok(io) => return Ok((io, features)),
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EINVAL) => refused = Some(error),
+                    Some(libc::ENOMEM) => {
+                        refused = Some(error);
+                        std::thread::sleep(Duration::from_millis(20));
+                        break;
+                    }
+                    _ => return Err(error),
+                },
+            }
         }
     }
     Err(refused.expect("every attempt failed with an error"))
+}
+
+fn build_with(features: RingFeatures, entries: u32) -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder
+        .setup_clamp()
+        .setup_submit_all()
+        .setup_cqsize(entries * 4);
+    if features.defer_taskrun {
+        builder.setup_defer_taskrun().setup_taskrun_flag();
+    }
+    if features.single_issuer {
+        builder.setup_single_issuer();
+    }
+    builder.build(entries)
 }
 
 fn checked(result: i32) -> Result<usize, i32> {
