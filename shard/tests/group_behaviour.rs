@@ -159,6 +159,22 @@ fn member_ids_are_prefix_and_uuid_and_fit_any_string() {
 }
 
 #[test]
+fn an_incarnation_with_the_same_random_bits_gives_no_id_twice() {
+    let mut harness = Harness::new(options());
+    harness.line("join client=a v=3");
+    harness.advance(3_000);
+    harness.line("sync member=a#1 a#1:A");
+    // `restart` changes the seed by one; so it ends up as it was.
+    harness.options.seed.0 -= 1;
+    harness.restart();
+    let output = harness.line("join client=a");
+    assert!(
+        output[0].ends_with("MEMBER_ID_REQUIRED member=a#2"),
+        "{output:?}"
+    );
+}
+
+#[test]
 fn while_loading_requests_are_refused_but_members_stay() {
     let mut coordinator = GroupCoordinator::new(options());
     let now = Now {

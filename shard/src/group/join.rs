@@ -155,7 +155,7 @@ impl Core {
     fn join_new(&mut self, step: &mut Step<'_>, group: &mut Group, joining: Joining) {
         match &joining.instance_id {
             Some(instance_id) => {
-                let new_id = self.member_id(instance_id);
+                let new_id = self.unused_member_id(group, instance_id);
                 match group.static_members.get(instance_id).cloned() {
                     Some(old_id) => self.replace_static(step, group, old_id, new_id, joining),
                     None => self.add_member(step, group, new_id, joining),
@@ -166,15 +166,26 @@ impl Core {
                     joining.refuse_unnamed(step, ErrorCode::GroupMaxSizeReached);
                     return;
                 }
-                let new_id = self.member_id(&joining.client_id);
+                let new_id = self.unused_member_id(group, &joining.client_id);
                 group.pending_members.insert(new_id.clone());
                 let timeout_ms = joining.session_timeout_ms;
                 self.schedule_session(step.now, &group.id, &new_id, timeout_ms);
                 reply_join_error(step, joining.parked, new_id, ErrorCode::MemberIdRequired);
             }
             None => {
-                let new_id = self.member_id(&joining.client_id);
+                let new_id = self.unused_member_id(group, &joining.client_id);
                 self.add_member(step, group, new_id, joining);
+            }
+        }
+    }
+
+    /// A new member id. Members read back from the log had theirs from another incarnation; should
+    /// both have been given the same random bits, ids that are taken are passed over.
+    fn unused_member_id(&mut self, group: &Group, prefix: &str) -> StrBytes {
+        loop {
+            let id = self.member_id(prefix);
+            if !group.members.contains_key(&id) && !group.pending_members.contains(&id) {
+                return id;
             }
         }
     }
