@@ -26,7 +26,7 @@ kafka_main() {
     : "${KAFKA_JAVA:=$(find_java_home)/bin/java}"
     if [ -z "${KAFKA_JAVA_MAJOR:-}" ]; then KAFKA_JAVA_MAJOR=$("$KAFKA_JAVA" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p'); fi
     [ "$KAFKA_JAVA_MAJOR" -ge 19 ] && archive="-XX:+AutoCreateSharedArchive -XX:SharedArchiveFile=$KAFKA_HOME/$class.jsa"
-    "$KAFKA_JAVA" ${KAFKA_JAVA_OPTIONS:--Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1} $archive -Xlog:disable -Xlog:all=off \
+    "$KAFKA_JAVA" ${KAFKA_JAVA_OPTIONS:--Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1} --enable-native-access=ALL-UNNAMED $archive -Xlog:disable -Xlog:all=off \
         -Dlog4j2.configurationFile="$LIB_FOLDER/../kafka/log4j2-tools.yaml" \
         -cp "${KAFKA_CLASSES:+$KAFKA_CLASSES:}$KAFKA_LIBS/*" "$class" "$@"
 }

@@ -15,7 +15,13 @@ async function withAdmin(options, work) {
 }
 
 async function create(options, topic, partitions = PARTITIONS) {
-  await withAdmin(options, admin => admin.createTopics({ topics: [topic], partitions, replicas: 1 }))
+  await withAdmin(options, async admin => {
+    await admin.createTopics({ topics: [topic], partitions, replicas: 1 })
+    // A plain send that finds one partition without its leader is sent again whole, and so written twice in part: wait
+    // until every partition answers.
+    const asked = [{ name: topic, partitions: Array.from({ length: partitions }, (_, partitionIndex) => ({ partitionIndex, timestamp: -1n })) }]
+    await until(`the partitions of ${topic} to answer`, () => admin.listOffsets({ topics: asked }).then(() => true, () => false))
+  })
   return topic
 }
 
