@@ -325,28 +325,10 @@ fn parse_request(command: &str, arguments: &Arguments<'_>) -> (i16, GroupRequest
             GroupRequest::OffsetCommit(parse_commit(group_id, arguments)),
         ),
         "fetch" => (arguments.version(9), parse_fetch(group_id, arguments)),
-        "delete-offsets" => {
-            let topics = parse_partitions(&arguments.words)
-                .into_iter()
-                .map(|(name, partitions)| OffsetDeleteRequestTopic {
-                    name,
-                    partitions: partitions
-                        .into_iter()
-                        .map(|partition_index| OffsetDeleteRequestPartition {
-                            partition_index,
-                            ..Default::default()
-                        })
-                        .collect(),
-                    ..Default::default()
-                })
-                .collect();
-            let request = OffsetDeleteRequest {
-                group_id,
-                topics,
-                ..Default::default()
-            };
-            (0, GroupRequest::OffsetDelete(request))
-        }
+        "delete-offsets" => (
+            0,
+            GroupRequest::OffsetDelete(parse_offset_delete(group_id, arguments)),
+        ),
         "describe" => (
             arguments.version(6),
             GroupRequest::Describe(texts(&arguments.words)),
@@ -370,6 +352,29 @@ fn parse_request(command: &str, arguments: &Arguments<'_>) -> (i16, GroupRequest
         }
         "delete-groups" => (2, GroupRequest::Delete(texts(&arguments.words))),
         other => panic!("no command is called {other}"),
+    }
+}
+
+fn parse_offset_delete(group_id: StrBytes, arguments: &Arguments<'_>) -> OffsetDeleteRequest {
+    let topic = |(name, partitions): (StrBytes, Vec<i32>)| OffsetDeleteRequestTopic {
+        name,
+        partitions: partitions
+            .into_iter()
+            .map(|partition_index| OffsetDeleteRequestPartition {
+                partition_index,
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    };
+    let topics = parse_partitions(&arguments.words)
+        .into_iter()
+        .map(topic)
+        .collect();
+    OffsetDeleteRequest {
+        group_id,
+        topics,
+        ..Default::default()
     }
 }
 
