@@ -205,6 +205,18 @@ impl Shard {
         &self.directories[directory].log
     }
 
+    /// Issues what the logs have gathered: for logs with `commit_on_append: false`, once per turn of the
+    /// loop, so that all of a turn's appends make one write.
+    pub fn commit(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.now = now;
+        std::mem::swap(&mut self.actions, actions);
+        for directory in &mut self.directories {
+            directory.call(|log, outputs| log.commit(now, outputs));
+        }
+        self.settle();
+        std::mem::swap(&mut self.actions, actions);
+    }
+
     /// Calls a log directly (commits per turn, broker epoch, rewriting); what it says is carried out.
     pub fn with_log<R>(
         &mut self,

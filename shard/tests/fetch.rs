@@ -150,7 +150,7 @@ fn a_waiting_fetch_is_woken_by_durable_bytes_and_not_before() {
     node.produce(key, batch(&["b"]));
     node.produce(key, batch(&["c"]));
     let reply = node.fetched(token).expect("enough is there");
-    assert_eq!(values(&reply.partitions[0]).len() >= 2, true);
+    assert!(values(&reply.partitions[0]).len() >= 2);
     assert_eq!(node.shard.statistics().fetches_parked, 0);
     assert_eq!(
         node.shard.next_deadline_us(),

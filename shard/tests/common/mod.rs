@@ -137,6 +137,7 @@ pub struct Node {
     pub disks: Vec<MemoryDisk>,
     pub now: Now,
     pub options: ShardOptions,
+    pub log_options: LogOptions,
     /// I/O that the disks have not done yet.
     pub io: VecDeque<(usize, Io)>,
     pub replies: BTreeMap<RequestToken, Reply>,
@@ -148,10 +149,9 @@ pub struct Node {
 
 pub const START_MS: i64 = 1_700_000_000_000;
 
-fn log_options(directory: usize) -> LogOptions {
+pub fn small_log() -> LogOptions {
     LogOptions {
         cluster_id: "test".to_owned(),
-        directory_id: directory_id(directory),
         segment_bytes: 1 << 20,
         directory_bytes_max: 64 << 20,
         tail_cache_bytes: 4 << 20,
@@ -173,23 +173,29 @@ impl Node {
     }
 
     pub fn with(options: ShardOptions, directories: usize) -> Node {
+        Node::over(options, directories, small_log())
+    }
+
+    pub fn over(options: ShardOptions, directories: usize, log_options: LogOptions) -> Node {
         let mut disks = vec![MemoryDisk::default(); directories];
         for (directory, disk) in disks.iter_mut().enumerate() {
-            Log::format(disk, &log_options(directory)).expect("an empty disk takes a log");
+            let directory_id = directory_id(directory);
+            let options = LogOptions {
+                directory_id,
+                ..log_options.clone()
+            };
+            Log::format(disk, &options).expect("an empty disk takes a log");
         }
-        Node::start(
-            options,
-            disks,
-            Now {
-                monotonic_us: 1_000_000,
-                wall_ms: START_MS,
-            },
-            0,
-        )
+        let now = Now {
+            monotonic_us: 1_000_000,
+            wall_ms: START_MS,
+        };
+        Node::start(options, log_options, disks, now, 0)
     }
 
     fn start(
         options: ShardOptions,
+        log_options: LogOptions,
         mut disks: Vec<MemoryDisk>,
         now: Now,
         next_request: u64,
@@ -197,10 +203,14 @@ impl Node {
         let mut logs = Vec::new();
         for (directory, disk) in disks.iter_mut().enumerate() {
             let mut producers = RecoveredProducers::new(now, &options);
-            let (log, _) = Log::recover(disk, log_options(directory), now, &mut producers)
-                .expect("the log recovers");
+            let directory = directory_id(directory);
+            let options = LogOptions {
+                directory_id: directory,
+                ..log_options.clone()
+            };
+            let (log, _) = Log::recover(disk, options, now, &mut producers).expect("it recovers");
             logs.push(RecoveredLog {
-                directory: directory_id(directory),
+                directory,
                 log,
                 producers,
             });
@@ -210,6 +220,7 @@ impl Node {
             disks,
             now,
             options,
+            log_options,
             io: VecDeque::new(),
             replies: BTreeMap::new(),
             messages: Vec::new(),
@@ -221,7 +232,28 @@ impl Node {
 
     /// The process dies: what the disk has not done is lost. A new one recovers.
     pub fn crash(self) -> Node {
-        Node::start(self.options, self.disks, self.now, self.next_request)
+        Node::start(
+            self.options,
+            self.log_options,
+            self.disks,
+            self.now,
+            self.next_request,
+        )
+    }
+
+    /// Every request that the disks have fails.
+    pub fn fail_io(&mut self, kind: IoFailureKind) {
+        for _ in 0..1_000 {
+            let Some((directory, io)) = self.io.pop_front() else {
+                return;
+            };
+            let result = IoResult::Failed(IoFailure { kind, os_code: 5 });
+            let event = odradek_wal::Event::IoDone {
+                id: io.id(),
+                result,
+            };
+            self.step(Event::Log { directory, event });
+        }
     }
 
     pub fn token(&mut self) -> RequestToken {
@@ -237,6 +269,11 @@ impl Node {
     pub fn step(&mut self, event: Event) {
         let mut actions = Vec::new();
         self.shard.step(self.now, event, &mut actions);
+        self.take(actions);
+    }
+
+    /// Takes what a shard wants done.
+    pub fn take(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
                 Action::Reply { token, reply } => {
