@@ -80,7 +80,10 @@ impl QuorumController {
         if first_refusal.is_some() || request.validate_only {
             records.clear();
         }
-        let mut response = UpdateFeaturesResponse::default();
+        let mut response = UpdateFeaturesResponse {
+            error_message: None,
+            ..UpdateFeaturesResponse::default()
+        };
         if let Some(refusal) = &first_refusal {
             response.error_code = refusal.code.code();
             response.error_message = refusal.text();

@@ -12,9 +12,12 @@
 
 mod activation;
 mod alter_configs;
+mod alter_partition;
+mod assign_directories;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
+mod elect_leaders;
 mod features;
 mod heartbeat;
 mod options;
@@ -22,6 +25,7 @@ mod partition_change;
 mod partition_updates;
 mod placement;
 mod producer_ids;
+mod reassignments;
 mod registration;
 mod sessions;
 mod topic_names;
@@ -168,9 +172,9 @@ impl QuorumController {
         self.builder = MetadataBuilder::new(self.committed.clone(), self.builder_options());
     }
 
-    /// When `tick` has something to do, in monotonic microseconds; none while no broker has a session.
+    /// When `tick` has something to do, in monotonic microseconds; none while no other broker has a session.
     pub fn next_deadline_us(&self) -> Option<u64> {
-        self.sessions.next_deadline_us()
+        self.sessions.next_deadline_us(self.options.node_id)
     }
 
     /// The image with everything replayed, but for topics.

@@ -78,9 +78,13 @@ impl QuorumController {
         let known = partition.to_partition();
         let goes = change != BrokerChange::Comes;
         let image = self.image();
+        let is_leaving = image
+            .brokers
+            .get(&broker)
+            .is_some_and(|known| known.in_controlled_shutdown);
         let may_lead = |candidate: i32| {
             let alive = if candidate == broker {
-                !goes
+                !goes && !is_leaving
             } else {
                 image.is_active_broker(candidate)
             };

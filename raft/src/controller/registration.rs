@@ -72,7 +72,10 @@ impl QuorumController {
             }),
             Ok(()) => {
                 let record = controller_record(request);
-                let response = ControllerRegistrationResponse::default();
+                let response = ControllerRegistrationResponse {
+                    error_message: None,
+                    ..ControllerRegistrationResponse::default()
+                };
                 ControllerResult::atomic(vec![record.into()], response)
             }
         }
@@ -112,7 +115,13 @@ impl QuorumController {
                 };
                 records.push(record.into());
                 self.sessions.remove(id);
-                ControllerResult::parted(records, UnregisterBrokerResponse::default())
+                ControllerResult::parted(
+                    records,
+                    UnregisterBrokerResponse {
+                        error_message: None,
+                        ..UnregisterBrokerResponse::default()
+                    },
+                )
             }
         }
     }

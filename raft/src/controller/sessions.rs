@@ -103,11 +103,13 @@ impl Sessions {
             .map(|(&broker, _)| broker)
     }
 
-    pub(super) fn next_deadline_us(&self) -> Option<u64> {
+    /// When the next session is over; this node's own is never, once it has spoken.
+    pub(super) fn next_deadline_us(&self, own_id: i32) -> Option<u64> {
         let first = self
             .by_broker
-            .values()
-            .map(|session| session.last_heard_us)
+            .iter()
+            .filter(|(broker, session)| **broker != own_id || session.metadata_offset < 0)
+            .map(|(_, session)| session.last_heard_us)
             .min()?;
         Some(first.saturating_add(self.time_out_us))
     }

@@ -228,6 +228,13 @@ impl MetadataBuilder {
         Some((image, delta))
     }
 
+    /// Drops what no partition uses any more at once, instead of when it has doubled.
+    pub fn drop_unused_lists(&mut self) {
+        if !self.in_transaction() {
+            self.topics.renumber_if_due(0);
+        }
+    }
+
     pub(super) fn begin_transaction(&mut self, offset: i64) -> Result<(), ApplyError> {
         if self.in_transaction() {
             return Err(ApplyError::Transaction {

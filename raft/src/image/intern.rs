@@ -1,5 +1,6 @@
 //! Interning of lists that millions of partitions share: replica lists, ISRs, directory sets, and the rare extras. An entry of the image
 //! holds a number of 4 bytes; the list is stored once. The image carries only the lists (`InternedLists`), the builder the look-up.
+//! Lists that nobody uses any more stay until the builder renumbers (`TopicsBuilder::renumber_if_due`).
 
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;

@@ -250,11 +250,6 @@ impl<'a> PartitionView<'a> {
         self.topics.lists.get(self.entry.isr)
     }
 
-    /// The number of the ISR's list: equal numbers are equal lists, within one line of images.
-    pub fn isr_number(&self) -> u32 {
-        self.entry.isr
-    }
-
     /// Directory of each replica, parallel to them.
     pub fn directories(&self) -> &'a [Uuid] {
         self.topics.directories.get(self.entry.directories)

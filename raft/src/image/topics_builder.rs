@@ -25,7 +25,13 @@ pub(super) struct TopicsBuilder {
     resting_indexes: Vec<u32>,
     /// The topic of the last record: records of one topic come together.
     last: Option<(Uuid, u32)>,
+    /// Renumbering is due when there are more lists than this.
+    lists_max: usize,
+    seed: u64,
 }
+
+/// Distinct lists below which renumbering is not worth a walk over all partitions.
+const LISTS_FLOOR: usize = 65_536;
 
 impl TopicsBuilder {
     pub(super) fn new(image: TopicsImage, seed: u64) -> TopicsBuilder {
@@ -41,6 +47,8 @@ impl TopicsBuilder {
             resting_slots: Vec::new(),
             resting_indexes: Vec::new(),
             last: None,
+            lists_max: LISTS_FLOOR,
+            seed,
         };
         builder.find_free();
         builder
@@ -163,11 +171,48 @@ impl TopicsBuilder {
             self.free(run.first_slot, run.count);
         }
         self.free_indexes.append(&mut self.resting_indexes);
+        self.renumber_if_due(self.lists_max);
         // Low indexes first, so that the order of reuse does not depend on the order of deletion.
         self.free_indexes.sort_unstable_by(|a, b| b.cmp(a));
         let mut delta = std::mem::take(&mut self.delta);
         delta.settle();
         delta
+    }
+
+    /// Drops lists that no partition uses any more, by numbering those in use anew. Costs a walk over all partitions, so it is done when the
+    /// lists have doubled since the last time: a constant share of the records that made them.
+    pub(super) fn renumber_if_due(&mut self, lists_max: usize) {
+        let count = self.image.lists.len() + self.image.directories.len();
+        if count <= lists_max {
+            return;
+        }
+        let old_lists = std::mem::take(&mut self.image.lists);
+        let old_directories = std::mem::take(&mut self.image.directories);
+        self.lists = Interner::new(&self.image.lists, self.seed);
+        self.directories = Interner::new(&self.image.directories, self.seed);
+        for slot in 0..self.image.slots.len() as u32 {
+            let mut entry = self
+                .image
+                .slots
+                .get(slot as usize)
+                .copied()
+                .unwrap_or_default();
+            if !entry.is_in_use() {
+                continue;
+            }
+            for number in [&mut entry.replicas, &mut entry.isr, &mut entry.extras] {
+                *number = self
+                    .lists
+                    .intern(&mut self.image.lists, old_lists.get(*number));
+            }
+            let directories = old_directories.get(entry.directories);
+            entry.directories = self
+                .directories
+                .intern(&mut self.image.directories, directories);
+            *self.slot_mut(slot) = entry;
+        }
+        let left = self.image.lists.len() + self.image.directories.len();
+        self.lists_max = LISTS_FLOOR.max(2 * left);
     }
 
     /// Rebuilds what a writer knows beyond the image: after a transaction was aborted.
