@@ -77,6 +77,9 @@ impl Shard {
             return Err(ErrorCode::OffsetOutOfRange);
         }
         let (now, replica) = (self.now, partition.replica);
+        if !self.directories[usize::from(partition.directory)].online {
+            return Err(ErrorCode::KafkaStorageError);
+        }
         let ahead = self.options.durability == Durability::None;
         if to <= offsets.log_start() {
             // Raised before, perhaps a moment ago: wait for that one.

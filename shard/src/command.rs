@@ -60,6 +60,8 @@ pub struct SessionKey {
 }
 
 /// What happens to a shard.
+// One is moved per request, never stored: a box would cost an allocation to save a copy.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum Event {
     /// Time has passed; see [`crate::Shard::next_deadline_us`].

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use odradek_protocol::ErrorCode;
-use odradek_wal::{DirectoryId, Log, Lsn, Offset, Output, ReplicaId};
+use odradek_wal::{AppendRefusal, DirectoryId, Log, Lsn, Offset, Output, ReplicaId};
 
 use crate::command::Action;
 use crate::config::Durability;
@@ -55,6 +55,8 @@ pub(crate) struct Directory {
     pub(crate) outputs: Vec<Output>,
     /// LSN of the last append.
     pub(crate) last_lsn: Lsn,
+    /// Why the last append was refused, if it was.
+    pub(crate) refusing: Option<AppendRefusal>,
     /// Producer state of recovered replicas that no partition has claimed yet.
     pub(crate) recovered: RecoveredProducers,
 }
@@ -77,6 +79,7 @@ impl Directory {
             changed: Vec::new(),
             outputs: Vec::new(),
             last_lsn: Lsn(0),
+            refusing: None,
             recovered,
         }
     }

@@ -126,13 +126,13 @@ impl Shard {
                 part.ready.push_front(member);
             }
         }
-        if part
-            .active
-            .as_ref()
-            .is_some_and(|active| active.tickets.is_empty())
-        {
-            self.conclude(fetch);
+        let Some(active) = part.active.as_ref() else {
+            return;
+        };
+        if active.tickets.is_empty() {
+            return self.conclude(fetch);
         }
+        self.parked.insert(active.token, fetch); // It waits for the disk, and may be unparked.
     }
 
     /// Looks at one member. False when the limits left its records unread.

@@ -297,6 +297,7 @@ impl Shard {
             Err(refusal) => return Fate::Answered(self.append_refused(slot, &refusal)),
         };
         directory.last_lsn = lsn;
+        directory.refusing = None;
         self.appended(slot, &batch, &meta);
         let end = Offset(meta.last_offset.0 + 1);
         let waits = acks != 0 && self.options.durability == Durability::Fsync;
@@ -344,10 +345,11 @@ impl Shard {
                 BatchRefusal::TooLarge { bytes, bytes_max }
             }
             other => {
-                self.message(Message::AppendRefused {
-                    key,
-                    reason: other.to_string(),
-                });
+                // Said once per change, not per batch: a full disk refuses every one.
+                if self.directory_mut(slot).refusing.replace(other) != Some(other) {
+                    let reason = other.to_string();
+                    self.message(Message::AppendRefused { key, reason });
+                }
                 BatchRefusal::Storage {
                     reason: other.to_string(),
                 }
