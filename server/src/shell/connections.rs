@@ -572,9 +572,9 @@ impl Connections {
         if self.let_through.is_some_and(|(through, _)| through == slot) {
             self.let_through = None;
         }
+        self.counts.leave(address, self.core);
         self.metrics.closed.add(1);
         self.metrics.open.add(-1);
-        self.counts.leave(address, self.core);
         self.free_when_done(slot);
     }
 

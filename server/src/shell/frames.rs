@@ -77,6 +77,9 @@ pub(super) enum FrameRefusal {
     Size(i32),
 }
 
+/// Memory of a growing frame, as a multiple of what has arrived.
+const GROWTH: usize = 4;
+
 /// The frame that is not whole yet.
 struct Partial {
     memory: Counted,
@@ -99,7 +102,7 @@ impl Assembly {
             .map_or(0, |partial| partial.memory.bytes.len())
     }
 
-    /// Memory that the unfinished frame takes, at most twice its bytes.
+    /// Memory that the unfinished frame takes.
     pub(super) fn partial_memory(&self) -> usize {
         self.partial
             .as_ref()
@@ -178,12 +181,13 @@ impl Assembly {
 }
 
 impl Partial {
-    /// Grows by doubling, up to the announced size, so that memory is at most twice what has arrived.
+    /// Grows with what arrives, up to the announced size: memory is at most four times the bytes that came. Batches of usual sizes then move at
+    /// most once while they grow.
     fn append(&mut self, input: &[u8]) {
         let bytes = &mut self.memory.bytes;
         let needed = bytes.len() + input.len();
         if needed > bytes.capacity() {
-            let target = (bytes.capacity() * 2).max(needed).min(self.total);
+            let target = (needed * GROWTH).min(self.total);
             bytes.reserve_exact(target - bytes.len());
         }
         bytes.extend_from_slice(input);
@@ -272,7 +276,7 @@ mod tests {
         assembly
             .feed(&[0; 1000], 100 << 20, &held, &mut frames)
             .unwrap();
-        assert!(held.get() <= 2000, "holds {}", held.get());
+        assert!(held.get() <= 4000, "holds {}", held.get());
         assert!(!assembly.is_between_frames() && frames.is_empty());
     }
 

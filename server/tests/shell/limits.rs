@@ -60,7 +60,7 @@ fn announcing_100_mib_holds_no_memory() {
     let mut healthy = node.connect();
     healthy.send(b"alive");
     assert_eq!(healthy.receive().expect("an answer"), b"alive");
-    assert!(node.metric("odradek_request_bytes_held") < 200 * 300);
+    assert!(node.metric("odradek_request_bytes_held") < 200 * 400 + 1000);
 }
 
 #[test]
@@ -162,24 +162,27 @@ fn memory_for_requests_is_bounded_and_unfinished_ones_do_not_lock_it_up() {
     let frame = framed(&vec![5; 1 << 20]);
     let mut clients: Vec<_> = (0..40).map(|_| node.connect()).collect();
     // Forty frames are begun at the same time: two thirds of each would already be far more than the bound.
-    let all_begun = std::sync::Barrier::new(clients.len());
+    let all_begun = std::sync::Barrier::new(clients.len() + 1);
     let highest = std::thread::scope(|scope| {
         for client in &mut clients {
             let (frame, all_begun) = (&frame, &all_begun);
             scope.spawn(move || {
                 client
                     .stream
-                    .write_all(&frame[..1000])
+                    .write_all(&frame[..30_000])
                     .expect("the node reads");
                 all_begun.wait();
                 client
                     .stream
-                    .write_all(&frame[1000..])
+                    .write_all(&frame[30_000..])
                     .expect("the node reads");
                 let size = client.receive().expect("an answer");
                 assert_eq!(size, (1u32 << 20).to_be_bytes());
             });
         }
+        // Even the beginnings are more than the bound.
+        wait_for(&node, "odradek_read_stops_memory_total", 1);
+        all_begun.wait();
         let mut highest = 0;
         while node.metric("odradek_frames_received_total") < 40 {
             highest = highest.max(node.metric("odradek_request_bytes_held"));
@@ -187,7 +190,6 @@ fn memory_for_requests_is_bounded_and_unfinished_ones_do_not_lock_it_up() {
         }
         highest
     });
-    // The bound, and twice what the receive buffers held when it was reached.
-    assert!(highest < 10 << 20, "{highest} bytes were held");
-    assert!(node.metric("odradek_read_stops_memory_total") > 0);
+    // The bound, and what the receive buffers held when it was reached with room to grow; far less than all forty.
+    assert!(highest < 20 << 20, "{highest} bytes were held");
 }
