@@ -28,7 +28,8 @@ import org.apache.kafka.common.serialization.*;
 
 public class JavaClient {
     static final int RECORDS = 1000, PARTITIONS = 3;
-    static final long BASE_TIMESTAMP_MS = 1_700_000_000_000L;
+    // Of record 0. A run gives all its programs the same recent time: a server may remove what is older than its retention.
+    static final long BASE_TIMESTAMP_MS = Long.parseLong(System.getenv().getOrDefault("TEST_BASE_TIMESTAMP_MS", "1700000000000"));
     static final List<String> CODECS = List.of("none", "gzip", "snappy", "lz4", "zstd");
 
     static class Failure extends RuntimeException {
@@ -100,7 +101,9 @@ public class JavaClient {
     }
 
     void produce(String topic, int first, int last, int partitions, boolean idempotent, String codec) throws Exception {
-        Map<String, Object> settings = Map.of("bootstrap.servers", bootstrap, "acks", "all", "linger.ms", 5, "enable.idempotence", idempotent, "compression.type", codec);
+        // Without idempotence only one request in flight keeps order when one has to be sent again.
+        Map<String, Object> settings = Map.of("bootstrap.servers", bootstrap, "acks", "all", "linger.ms", 5, "enable.idempotence", idempotent, "compression.type", codec,
+            "max.in.flight.requests.per.connection", idempotent ? 5 : 1);
         try (Producer<byte[], byte[]> producer = new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer())) {
             List<Future<RecordMetadata>> sent = new ArrayList<>();
             for (int i = first; i < last; i++)

@@ -2,13 +2,15 @@
 command line (--bootstrap, --scenario, --topic-prefix, --read). README.md beside the folders describes the scenarios."""
 
 import argparse
+import os
 import sys
 import time
 import traceback
 
 RECORDS = 1000
 PARTITIONS = 3
-BASE_TIMESTAMP_MS = 1_700_000_000_000
+# Of record 0. A run gives all its programs the same recent time: a server may remove what is older than its retention.
+BASE_TIMESTAMP_MS = int(os.environ.get("TEST_BASE_TIMESTAMP_MS", "1700000000000"))
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
 

@@ -97,7 +97,8 @@ def produce_every_codec(options, idempotent):
     kind = "idempotent" if idempotent else "produce"
     for codec in CODECS:
         topic = create(options, f"{options.prefix}-{kind}-{codec}")
-        produce(options, topic, 0, RECORDS, enable_idempotence=idempotent, compression_type=codec)
+        # without idempotence only one request in flight keeps order when one has to be sent again
+        produce(options, topic, 0, RECORDS, enable_idempotence=idempotent, compression_type=codec, max_in_flight=5 if idempotent else 1)
         read_all(options, topic)
     return "codecs " + " ".join(CODECS)
 

@@ -7,16 +7,27 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
 const (
-	Records         = 1000
-	Partitions      = 3
-	BaseTimestampMs = int64(1_700_000_000_000)
+	Records    = 1000
+	Partitions = 3
 )
+
+// BaseTimestampMs is that of record 0. A run gives all its programs the same recent time: a server may remove what is
+// older than its retention.
+var BaseTimestampMs = baseTimestampMs()
+
+func baseTimestampMs() int64 {
+	if given, err := strconv.ParseInt(os.Getenv("TEST_BASE_TIMESTAMP_MS"), 10, 64); err == nil {
+		return given
+	}
+	return 1_700_000_000_000
+}
 
 type Header struct {
 	Name  string

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use odradek_test_clients::{
-    BASE_TIMESTAMP_MS, Options, Outcome, PARTITIONS, RECORDS, Received, Record, check, equal,
+    Options, Outcome, PARTITIONS, RECORDS, Received, Record, base_timestamp_ms, check, equal,
     finish, options, until,
 };
 use rdkafka::admin::{
@@ -69,6 +69,8 @@ impl Session {
             .set("linger.ms", "5")
             .set("enable.idempotence", idempotent.to_string())
             .set("compression.type", codec)
+            // Without idempotence only one request in flight keeps order when one has to be sent again.
+            .set("max.in.flight", if idempotent { "5" } else { "1" })
             .create()
             .map_err(words)?;
         let mut sent = Vec::new();
@@ -150,7 +152,7 @@ impl Session {
         )?;
         let ends = consumer
             .offsets_for_times(
-                Self::all_of(topic, PARTITIONS, Offset::Offset(BASE_TIMESTAMP_MS))?,
+                Self::all_of(topic, PARTITIONS, Offset::Offset(base_timestamp_ms()))?,
                 WAIT,
             )
             .map_err(words)?;
@@ -300,8 +302,8 @@ impl Session {
         self.produce(&topic, 0..RECORDS, 1, true, "lz4").await?;
         let consumer = self.consumer(&topic)?;
         for (at, wanted) in [
-            (BASE_TIMESTAMP_MS + 500_000, 500),
-            (BASE_TIMESTAMP_MS + 500_001, 501),
+            (base_timestamp_ms() + 500_000, 500),
+            (base_timestamp_ms() + 500_001, 501),
             (0, 0),
         ] {
             let found = consumer

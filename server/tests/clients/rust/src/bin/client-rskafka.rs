@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use odradek_test_clients::{
-    BASE_TIMESTAMP_MS, Options, Outcome, PARTITIONS, RECORDS, Received, Record, check, equal,
+    Options, Outcome, PARTITIONS, RECORDS, Received, Record, base_timestamp_ms, check, equal,
     finish, options, until,
 };
 use rskafka::client::partition::{Compression, OffsetAt, PartitionClient, UnknownTopicHandling};
@@ -171,8 +171,8 @@ impl Session {
         self.produce(&topic, 1, Compression::Lz4).await?;
         let client = self.partition(&topic, 0).await?;
         for (at, wanted) in [
-            (BASE_TIMESTAMP_MS + 500_000, 500),
-            (BASE_TIMESTAMP_MS + 500_001, 501),
+            (base_timestamp_ms() + 500_000, 500),
+            (base_timestamp_ms() + 500_001, 501),
             (1, 0),
         ] {
             equal(
