@@ -213,6 +213,8 @@ impl Connections {
     ) -> ConnectionId {
         // Answers leave in one send anyway; waiting for more would only delay them.
         let _ = sockopt::set_tcp_nodelay(&socket, true);
+        // A peer whose machine is gone is found in the end even where idle connections may stay.
+        let _ = sockopt::set_socket_keepalive(&socket, true);
         let entry = self.slots.vacant_entry();
         let slot = entry.key() as u32;
         let id = ConnectionId(u64::from(self.next_generation) << 32 | u64::from(slot));
@@ -286,8 +288,8 @@ impl Connections {
             return;
         }
         match end {
-            ReceiveEnd::EndOfStream => self.end_of_stream(ring, slot),
-            ReceiveEnd::Failed(_) => self.die(ring, slot),
+            // A reset, too: a producer with acks=0 may have left unread answers behind, and its frames count all the same.
+            ReceiveEnd::EndOfStream | ReceiveEnd::Failed(_) => self.end_of_stream(ring, slot),
             ReceiveEnd::Cancelled => self.update_receive(ring, slot),
             ReceiveEnd::NoBuffers => {
                 self.metrics.receive_buffers_exhausted.add(1);

@@ -217,6 +217,58 @@ fn frames_sent_before_a_half_close_are_answered() {
     assert!(client.is_closed());
 }
 
+/// Counts bytes of frames over all connections; answers "how many" only.
+#[derive(Default)]
+struct Counting {
+    bytes: usize,
+    closed: u32,
+}
+
+impl Machine for Counting {
+    type Mail = ();
+
+    fn step(&mut self, _now: Now, event: MachineEvent<()>, actions: &mut Vec<MachineAction<()>>) {
+        match event {
+            MachineEvent::Frame { connection, frame } if frame == "how many" => {
+                let text = format!("{} {}", self.bytes, self.closed);
+                actions.push(answer(connection, Bytes::from(text)));
+            }
+            MachineEvent::Frame { connection, frame } => {
+                self.bytes += frame.len();
+                // An answer that the peer leaves unread makes its end a reset.
+                actions.push(answer(connection, Bytes::from_static(b"unread")));
+            }
+            MachineEvent::ConnectionClosed { .. } => self.closed += 1,
+            MachineEvent::ShutdownRequested { .. } => actions.push(exit()),
+            _ => {}
+        }
+    }
+
+    fn next_deadline_us(&self) -> Option<u64> {
+        None
+    }
+}
+
+#[test]
+fn frames_of_clients_that_leave_without_reading_count() {
+    let node = Node::start(options(1), vec![Vec::new()], |_| Counting::default());
+    for _ in 0..50 {
+        let mut client = node.connect();
+        client.send(&[1; 3000]);
+        client.send(&[2; 2000]);
+        // Gone at once; the first answer may reach a closed socket.
+    }
+    let mut asking = node.connect();
+    loop {
+        asking.send(b"how many");
+        let answer = asking.receive().expect("an answer");
+        if answer.ends_with(b" 50") {
+            assert_eq!(answer, b"250000 50");
+            return;
+        }
+    }
+}
+
 /// Says farewell and closes, or aborts, as the frame says.
 struct Closer;
 
