@@ -46,8 +46,16 @@ fn what_was_not_committed_is_forgotten_with_leadership() {
         topic_id: Uuid::from_u128(77),
         ..TopicRecord::default()
     };
-    world.controller.replay(&[record.into()], context.next_offset, 1).unwrap();
-    assert!(world.controller.advance_committed(context.next_offset - 1).is_none());
+    world
+        .controller
+        .replay(&[record.into()], context.next_offset, 1)
+        .unwrap();
+    assert!(
+        world
+            .controller
+            .advance_committed(context.next_offset - 1)
+            .is_none()
+    );
     world.controller.resign();
     assert!(world.controller.committed().has_same_content(&before));
     assert!(!world.controller.is_active());
@@ -59,8 +67,14 @@ fn what_was_not_committed_is_forgotten_with_leadership() {
         topic_id: Uuid::from_u128(78),
         ..TopicRecord::default()
     };
-    world.controller.replay(&[record.into()], context.next_offset, 2).unwrap();
-    let (image, delta) = world.controller.advance_committed(context.next_offset).unwrap();
+    world
+        .controller
+        .replay(&[record.into()], context.next_offset, 2)
+        .unwrap();
+    let (image, delta) = world
+        .controller
+        .advance_committed(context.next_offset)
+        .unwrap();
     assert!(image.topics.by_name("lost").is_none());
     assert!(image.topics.by_name("kept").is_some());
     assert_eq!(delta.topics.created.len(), 1);
@@ -82,8 +96,13 @@ fn who_is_not_active_refuses() {
     let context = world.context(7);
     let result = world.controller.create_topics(&request, &context);
     assert!(result.records.is_empty());
-    assert_eq!(result.response.topics[0].error_code, ErrorCode::NotController.code());
-    let result = world.controller.broker_heartbeat(&Default::default(), &context);
+    assert_eq!(
+        result.response.topics[0].error_code,
+        ErrorCode::NotController.code()
+    );
+    let result = world
+        .controller
+        .broker_heartbeat(&Default::default(), &context);
     assert_eq!(result.response.error_code, ErrorCode::NotController.code());
 }
 
@@ -95,7 +114,11 @@ fn the_same_seed_gives_the_same_ids() {
         controller_support::command(&mut world, "heartbeat");
         controller_support::command(&mut world, "create name=a + name=b");
         let image = world.controller.committed().clone();
-        image.topics.iter().map(|topic| topic.id()).collect::<Vec<_>>()
+        image
+            .topics
+            .iter()
+            .map(|topic| topic.id())
+            .collect::<Vec<_>>()
     };
     let first = ids(());
     assert_eq!(first, ids(()));

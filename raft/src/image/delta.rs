@@ -47,7 +47,7 @@ pub struct DeletedTopic {
     pub name: StrBytes,
     /// Its index in the image before.
     pub index: u32,
-    /// How many partitions it had, numbered from 0 on.
+    /// How many partitions it had when it went, numbered from 0 on; the image before may have fewer.
     pub partition_count: i32,
 }
 

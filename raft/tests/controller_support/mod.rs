@@ -1,6 +1,7 @@
 //! A controller driven by lines of text: each command is a request, what it answers and writes is printed. The cases are in
 //! `testdata/controller_*.txt`; `controller.rs` runs them.
 
+mod random;
 mod requests;
 mod shown;
 

@@ -4,10 +4,13 @@ use odradek_protocol::messages::create_partitions_request::CreatePartitionsAssig
 use odradek_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopicConfig,
 };
-use odradek_protocol::messages::{AllocateProducerIdsRequest, UnregisterBrokerRequest};
 use odradek_protocol::messages::{
-    alter_configs_request, broker_heartbeat_request, broker_registration_request,
-    create_partitions_request, create_topics_request, delete_topics_request,
+    AllocateProducerIdsRequest, ElectLeadersRequest, UnregisterBrokerRequest,
+};
+use odradek_protocol::messages::{
+    alter_configs_request, alter_partition_request, assign_replicas_to_dirs_request,
+    broker_heartbeat_request, broker_registration_request, create_partitions_request,
+    create_topics_request, delete_topics_request, elect_leaders_request,
     incremental_alter_configs_request, update_features_request,
 };
 use odradek_protocol::{ErrorCode, StrBytes, Uuid};
@@ -497,7 +500,9 @@ fn alter_partition(world: &mut World, parts: &[Words<'_>]) {
         topics: parts.iter().map(topic).collect(),
         ..Default::default()
     };
-    let result = world.controller.alter_partition(&request, &world.context(3));
+    let result = world
+        .controller
+        .alter_partition(&request, &world.context(3));
     let response = world.carry(result);
     world.say(&code(response.error_code));
     for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
@@ -522,7 +527,10 @@ fn assign(world: &mut World, words: &Words<'_>) {
     };
     let request = assign_replicas_to_dirs_request::AssignReplicasToDirsRequest {
         broker_id,
-        broker_epoch: image.brokers.get(&broker_id).map_or(-1, |broker| broker.epoch),
+        broker_epoch: image
+            .brokers
+            .get(&broker_id)
+            .map_or(-1, |broker| broker.epoch),
         directories: vec![assign_replicas_to_dirs_request::DirectoryData {
             id: directory,
             topics: vec![assign_replicas_to_dirs_request::TopicData {
@@ -537,12 +545,21 @@ fn assign(world: &mut World, words: &Words<'_>) {
         }],
         ..Default::default()
     };
-    let result = world.controller.assign_replicas_to_dirs(&request, &world.context(0));
+    let result = world
+        .controller
+        .assign_replicas_to_dirs(&request, &world.context(0));
     let response = world.carry(result);
     let mut line = code(response.error_code);
-    let topics = response.directories.iter().flat_map(|directory| &directory.topics);
+    let topics = response
+        .directories
+        .iter()
+        .flat_map(|directory| &directory.topics);
     for partition in topics.flat_map(|topic| &topic.partitions) {
-        line.push_str(&format!(" {}: {}", partition.partition_index, code(partition.error_code)));
+        line.push_str(&format!(
+            " {}: {}",
+            partition.partition_index,
+            code(partition.error_code)
+        ));
     }
     world.say(&line);
 }
@@ -567,7 +584,10 @@ fn elect(world: &mut World, parts: &[Words<'_>]) {
     for topic in &response.replica_election_results {
         for partition in &topic.partition_result {
             let told = told(partition.error_code, partition.error_message.as_ref());
-            world.say(&format!("{}-{} {told}", topic.topic, partition.partition_id));
+            world.say(&format!(
+                "{}-{} {told}",
+                topic.topic, partition.partition_id
+            ));
         }
     }
 }
