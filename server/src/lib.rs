@@ -1,5 +1,6 @@
 //! Odradek's server as a library: `node` decides, `shell` does, `start` joins them; `cli`, `config` and `storage` are what people touch.
 
+pub mod aligned;
 pub mod cli;
 pub mod config;
 pub mod log;

@@ -1,0 +1,52 @@
+//! What the controller answers, forwarded to its core as bytes: CreateTopics (19), DeleteTopics (20), AlterConfigs (33),
+//! CreatePartitions (37), IncrementalAlterConfigs (44), DescribeQuorum (55), UpdateFeatures (57), and on the controllers'
+//! listener BrokerRegistration (62), BrokerHeartbeat (63) and AllocateProducerIds (67). Decided in `metadata_group`.
+
+use super::super::controller_call::{ControllerAnswer, ControllerCall};
+use super::super::request::{FrameRefusal, Request, RequestMeta, begin_response};
+use super::super::{Core, Gather, METADATA_CORE, Mail};
+use crate::machine::LogLevel;
+
+pub struct ControllerGather;
+
+pub fn handle(core: &mut Core, request: Request) -> Result<(), FrameRefusal> {
+    let meta = request.meta;
+    let token = core.token(&meta, 0);
+    let call = ControllerCall::Client {
+        api: meta.api,
+        version: meta.version,
+        body: request.body.rest(),
+        listener: meta.listener,
+    };
+    core.wait(meta, Gather::Controller(ControllerGather), 1);
+    core.to_core(METADATA_CORE, Mail::Controller { token, call });
+    Ok(())
+}
+
+pub fn finish(
+    core: &mut Core,
+    meta: RequestMeta,
+    _gather: ControllerGather,
+    answer: ControllerAnswer,
+) {
+    match answer {
+        ControllerAnswer::Body(segments) => {
+            let mut writer = begin_response(&meta);
+            for segment in &segments {
+                writer.write_shared(segment);
+            }
+            core.respond_encoded(meta, writer);
+        }
+        ControllerAnswer::Refused(reason) => {
+            core.log(LogLevel::Warn, format!("closing a connection: {reason}"));
+            core.answer_nothing(&meta, true);
+        }
+        other => {
+            core.log(
+                LogLevel::Error,
+                format!("the controller answered a forwarded request with {other:?}"),
+            );
+            core.answer_nothing(&meta, true);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Produce (key 0), versions 3-13: appends one record batch a partition.
+//! Split by owning shard; the shard validates, appends and answers when durable. Not done here: transactions (their
+//! issue): a transactional id is refused with INVALID_TXN_STATE, as a write outside a transaction.
+
+use super::super::request::{FrameRefusal, Request, RequestMeta, read_body};
+use super::super::{Core, Gather};
+use odradek_protocol::messages::ProduceRequest;
+use odradek_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+    ProduceResponse, TopicProduceResponse,
+};
+use odradek_protocol::{ErrorCode, StrBytes, Uuid};
+use odradek_shard::command::{
+    PartitionKey, ProduceCommand, ProducePartition, ProducePartitionReply, ProduceRecords,
+};
+use odradek_shard::{Event, RequestToken};
+use odradek_wal::TopicId;
+
+/// From this version on topics are named by id (KIP-516).
+const TOPIC_ID_VERSION: i16 = 13;
+/// From this version on an answer may name the leader (KIP-951).
+const LEADER_HINT_VERSION: i16 = 10;
+/// From this version on zstd is allowed (KIP-110).
+const ZSTD_VERSION: i16 = 7;
+
+/// A produce under way: the answer as far as it is known, and which places each shard fills.
+pub struct ProduceGather {
+    acks: i16,
+    response: ProduceResponse,
+    /// By part number: topic and partition positions in the answer, in the order of the command.
+    places: Vec<Vec<(u32, u32)>>,
+}
+
+pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal> {
+    let body: ProduceRequest = read_body(&mut request)?;
+    let meta = request.meta;
+    let mut commands: Vec<(u16, ProduceCommand)> = Vec::new();
+    let mut gather = ProduceGather {
+        acks: body.acks,
+        response: ProduceResponse::default(),
+        places: Vec::new(),
+    };
+    let acks_allowed = matches!(body.acks, -1..=1);
+    for topic in body.topic_data {
+        let found = if meta.version >= TOPIC_ID_VERSION {
+            core.topic_by_id(topic.topic_id)
+        } else {
+            core.topic_by_name(&topic.name)
+        };
+        let mut answer = TopicProduceResponse {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            ..TopicProduceResponse::default()
+        };
+        let refusal = match &found {
+            None if meta.version >= TOPIC_ID_VERSION => Some(ErrorCode::UnknownTopicId),
+            None => Some(ErrorCode::UnknownTopicOrPartition),
+            Some(_) if body.transactional_id.is_some() => Some(ErrorCode::InvalidTxnState),
+            Some(_) if !acks_allowed => Some(ErrorCode::InvalidRequiredAcks),
+            Some(found) if is_internal(&found.name) && !is_admin(&meta) => {
+                Some(ErrorCode::InvalidTopicException)
+            }
+            Some(_) => None,
+        };
+        for partition in topic.partition_data {
+            let place = (
+                gather.response.responses.len() as u32,
+                answer.partition_responses.len() as u32,
+            );
+            let exists = found
+                .as_ref()
+                .is_some_and(|found| (0..found.partitions).contains(&partition.index));
+            let error = refusal.unwrap_or(if exists {
+                ErrorCode::None
+            } else {
+                ErrorCode::UnknownTopicOrPartition
+            });
+            answer
+                .partition_responses
+                .push(refused(partition.index, error));
+            if error != ErrorCode::None {
+                continue;
+            }
+            let topic_id = found.as_ref().map_or(Uuid::default(), |found| found.id);
+            let part = part_of(
+                core,
+                &mut commands,
+                &mut gather,
+                &meta,
+                (topic_id, partition.index),
+                (body.acks, body.timeout_ms),
+            );
+            gather.places[part].push(place);
+            commands[part].1.partitions.push(ProducePartition {
+                key: PartitionKey {
+                    topic_id: TopicId(topic_id.0),
+                    partition: partition.index,
+                },
+                records: ProduceRecords::Raw(partition.records),
+            });
+        }
+        gather.response.responses.push(answer);
+    }
+    if commands.is_empty() {
+        finish(core, meta, gather);
+        return Ok(());
+    }
+    core.wait(meta, Gather::Produce(gather), commands.len() as u32);
+    for (shard, command) in commands {
+        core.to_shard(shard, Event::Produce(command));
+    }
+    Ok(())
+}
+
+/// The position of the command for the partition's shard, made when it is the first.
+fn part_of(
+    core: &Core,
+    commands: &mut Vec<(u16, ProduceCommand)>,
+    gather: &mut ProduceGather,
+    meta: &RequestMeta,
+    (topic_id, partition): (Uuid, i32),
+    (acks, timeout_ms): (i16, i32),
+) -> usize {
+    let shard = core.shard_of(topic_id, partition);
+    if let Some(part) = commands.iter().position(|(other, _)| *other == shard) {
+        return part;
+    }
+    let part = commands.len();
+    commands.push((
+        shard,
+        ProduceCommand {
+            token: core.token(meta, part as u32),
+            acks,
+            timeout_ms,
+            zstd_allowed: meta.version >= ZSTD_VERSION,
+            partitions: Vec::new(),
+        },
+    ));
+    gather.places.push(Vec::new());
+    part
+}
+
+/// Takes one shard's answer; the last one sends the response.
+pub fn absorb(
+    gather: &mut ProduceGather,
+    token: RequestToken,
+    replies: Vec<ProducePartitionReply>,
+) {
+    let places = &gather.places[token.part as usize];
+    assert_eq!(
+        places.len(),
+        replies.len(),
+        "a shard answers every partition of a command"
+    );
+    for (&(topic, partition), reply) in places.iter().zip(replies) {
+        let index = reply.key.partition;
+        let answer =
+            &mut gather.response.responses[topic as usize].partition_responses[partition as usize];
+        *answer = PartitionProduceResponse {
+            index,
+            error_code: reply.error.code(),
+            base_offset: reply.base_offset,
+            log_append_time_ms: reply.log_append_time_ms,
+            log_start_offset: reply.log_start_offset,
+            record_errors: reply
+                .record_errors
+                .into_iter()
+                .map(|error| BatchIndexAndErrorMessage {
+                    batch_index: error.batch_index,
+                    batch_index_error_message: Some(StrBytes::from(error.message)),
+                    ..BatchIndexAndErrorMessage::default()
+                })
+                .collect(),
+            error_message: reply.error_message.map(StrBytes::from),
+            ..PartitionProduceResponse::default()
+        };
+    }
+}
+
+pub fn finish(core: &mut Core, meta: RequestMeta, mut gather: ProduceGather) {
+    if gather.acks == 0 {
+        let failed = gather
+            .response
+            .responses
+            .iter()
+            .flat_map(|topic| &topic.partition_responses)
+            .any(|partition| partition.error_code != ErrorCode::None.code());
+        // The client asked for no answer; closing the connection is the only way to tell it of an error.
+        core.answer_nothing(&meta, failed);
+        return;
+    }
+    if meta.version >= LEADER_HINT_VERSION {
+        add_leader_hints(core, &meta, &mut gather.response);
+    }
+    core.respond(meta, &gather.response);
+}
+
+fn add_leader_hints(core: &Core, meta: &RequestMeta, response: &mut ProduceResponse) {
+    let mut hinted = false;
+    for topic in &mut response.responses {
+        for partition in &mut topic.partition_responses {
+            if partition.error_code != ErrorCode::NotLeaderOrFollower.code() {
+                continue;
+            }
+            let found = if meta.version >= TOPIC_ID_VERSION {
+                core.topic_by_id(topic.topic_id)
+            } else {
+                core.topic_by_name(&topic.name)
+            };
+            if let Some((leader_id, leader_epoch)) =
+                found.and_then(|found| core.leader_of(found.id, partition.index))
+            {
+                partition.current_leader = LeaderIdAndEpoch {
+                    leader_id,
+                    leader_epoch,
+                    ..LeaderIdAndEpoch::default()
+                };
+                hinted = true;
+            }
+        }
+    }
+    if hinted {
+        response.node_endpoints = core
+            .broker_endpoints(meta.listener)
+            .into_iter()
+            .map(|broker| NodeEndpoint {
+                node_id: broker.id,
+                host: StrBytes::from(broker.host),
+                port: i32::from(broker.port),
+                rack: broker.rack.map(StrBytes::from),
+                ..NodeEndpoint::default()
+            })
+            .collect();
+    }
+}
+
+fn refused(index: i32, error: ErrorCode) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: error.code(),
+        base_offset: -1,
+        log_append_time_ms: -1,
+        log_start_offset: -1,
+        ..PartitionProduceResponse::default()
+    }
+}
+
+/// Topics only the server and its administrators write to.
+pub fn is_internal(name: &str) -> bool {
+    matches!(
+        name,
+        "__consumer_offsets" | "__transaction_state" | "__share_group_state"
+    )
+}
+
+/// Kafka lets its admin client write to internal topics, known by this client id.
+fn is_admin(meta: &RequestMeta) -> bool {
+    meta.client_id.as_deref() == Some("__admin_client")
+}

@@ -1,0 +1,354 @@
+//! Calls to the controller (M1): decoded, decided, proposed as records, and answered when those are committed.
+
+use super::lifecycle::OWN_PART;
+use super::{MetadataGroup, Waiting, deliver, raft_now, with_group};
+use crate::machine::LogLevel;
+use crate::node::controller_call::{ControllerAnswer, ControllerCall};
+use crate::node::request::encode_body;
+use crate::node::{Core, api};
+use bytes::Bytes;
+use odradek_protocol::api::ApiKey;
+use odradek_protocol::codec::{Reader, Writer};
+use odradek_protocol::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use odradek_protocol::messages::{
+    AllocateProducerIdsRequest, AlterConfigsRequest, BrokerHeartbeatRequest,
+    BrokerRegistrationRequest, CreatePartitionsRequest, DeleteTopicsRequest,
+    IncrementalAlterConfigsRequest, UpdateFeaturesRequest,
+};
+use odradek_protocol::metadata_records::MetadataRecord;
+use odradek_protocol::{ErrorCode, Message, StrBytes};
+use odradek_raft::consensus::{Event, Response, wire};
+use odradek_raft::controller::{CallContext, ControllerResult, OPERATION_RECORDS_MAX};
+use odradek_raft::image::{METADATA_VERSION, record_version};
+use odradek_shard::RequestToken;
+
+/// A call from any core.
+pub fn on_call(core: &mut Core, token: RequestToken, call: ControllerCall) {
+    with_group(core, |core, group| match call {
+        ControllerCall::Client {
+            api,
+            version,
+            body,
+            listener,
+        } => group.client_call(core, token, (api, version, listener), body),
+        ControllerCall::Create { topics } => group.create_topics(core, token, &topics),
+        ControllerCall::ProducerIds => group.producer_ids(core, token),
+    });
+}
+
+/// Broker sessions that ran out.
+pub(super) fn tick(core: &mut Core, group: &mut MetadataGroup) {
+    let due = group
+        .controller
+        .next_deadline_us()
+        .is_some_and(|deadline| deadline <= core.now().monotonic_us);
+    if !due || group.epoch.is_none() {
+        return;
+    }
+    let context = group.context(core, 0);
+    let result = group.controller.tick(&context);
+    if let Err(reason) = group.propose(core, &result.records, result.atomic) {
+        core.log(
+            LogLevel::Warn,
+            format!("fencing a broker has to wait: {reason}"),
+        );
+    }
+}
+
+impl MetadataGroup {
+    pub(super) fn context(&self, core: &Core, api_version: i16) -> CallContext {
+        CallContext {
+            now: raft_now(core),
+            next_offset: self.raft.log_end(),
+            api_version,
+        }
+    }
+
+    fn client_call(
+        &mut self,
+        core: &mut Core,
+        token: RequestToken,
+        (api, version, listener): (ApiKey, i16, u16),
+        body: Bytes,
+    ) {
+        let mut reader = Reader::new(body);
+        let context = self.context(core, version);
+        macro_rules! operation {
+            ($request:ty, $method:ident) => {
+                match <$request>::decode(&mut reader, version) {
+                    Ok(request) => {
+                        let result = self.controller.$method(&request, &context);
+                        self.finish(core, token, version, result);
+                    }
+                    Err(error) => self.refuse(
+                        core,
+                        token,
+                        format!("a {api:?} v{version} request does not decode: {error}"),
+                    ),
+                }
+            };
+        }
+        match api {
+            ApiKey::CreateTopics => operation!(CreateTopicsRequest, create_topics),
+            ApiKey::DeleteTopics => operation!(DeleteTopicsRequest, delete_topics),
+            ApiKey::CreatePartitions => operation!(CreatePartitionsRequest, create_partitions),
+            ApiKey::AlterConfigs => operation!(AlterConfigsRequest, alter_configs),
+            ApiKey::IncrementalAlterConfigs => {
+                operation!(IncrementalAlterConfigsRequest, incremental_alter_configs)
+            }
+            ApiKey::UpdateFeatures => operation!(UpdateFeaturesRequest, update_features),
+            ApiKey::BrokerRegistration => operation!(BrokerRegistrationRequest, register_broker),
+            ApiKey::BrokerHeartbeat => operation!(BrokerHeartbeatRequest, broker_heartbeat),
+            ApiKey::AllocateProducerIds => {
+                operation!(AllocateProducerIdsRequest, allocate_producer_ids)
+            }
+            other => self.raft_call(core, token, (other, version, listener), reader),
+        }
+    }
+
+    fn refuse(&mut self, core: &mut Core, token: RequestToken, reason: String) {
+        deliver(core, self, token, ControllerAnswer::Refused(reason));
+    }
+
+    /// Proposes what was decided and lets the answer wait for it.
+    fn finish<R: Message>(
+        &mut self,
+        core: &mut Core,
+        token: RequestToken,
+        version: i16,
+        result: ControllerResult<R>,
+    ) {
+        let answer = match encode_body(&result.response, version) {
+            Ok(body) => ControllerAnswer::Body(body),
+            Err(error) => {
+                ControllerAnswer::Refused(format!("a controller response does not encode: {error}"))
+            }
+        };
+        self.finish_with(core, token, &result.records, result.atomic, answer);
+    }
+
+    pub(super) fn finish_with(
+        &mut self,
+        core: &mut Core,
+        token: RequestToken,
+        records: &[MetadataRecord],
+        atomic: bool,
+        answer: ControllerAnswer,
+    ) {
+        match self.propose(core, records, atomic) {
+            Ok(None) => deliver(core, self, token, answer),
+            Ok(Some(end)) => self.waiting.push_back(Waiting { end, token, answer }),
+            Err(reason) => self.refuse(core, token, reason),
+        }
+    }
+
+    /// Appends records and applies them; the offset after the last, or none when there was nothing to append.
+    pub(super) fn propose(
+        &mut self,
+        core: &mut Core,
+        records: &[MetadataRecord],
+        atomic: bool,
+    ) -> Result<Option<i64>, String> {
+        if records.is_empty() {
+            return Ok(None);
+        }
+        let Some(epoch) = self.epoch else {
+            return Err("this node does not lead the metadata log".to_string());
+        };
+        let level = self.level_for(records);
+        let encoded: Result<Vec<Bytes>, _> = records
+            .iter()
+            .map(|record| record.to_bytes(record_version(record, level)))
+            .collect();
+        let encoded =
+            encoded.map_err(|error| format!("a metadata record does not encode: {error}"))?;
+        let batch = if atomic {
+            encoded.len()
+        } else {
+            OPERATION_RECORDS_MAX
+        };
+        let mut end = None;
+        for part in encoded.chunks(batch) {
+            let range = self
+                .raft
+                .propose(raft_now(core), epoch, part, &mut self.raft_actions)
+                .map_err(|refusal| refusal.to_string())?;
+            end = Some(range.end);
+        }
+        self.advance(core);
+        Ok(end)
+    }
+
+    /// The metadata.version that records are written at: the one they set themselves, or the one in force.
+    fn level_for(&mut self, records: &[MetadataRecord]) -> i16 {
+        let set = records.iter().find_map(|record| match record {
+            MetadataRecord::FeatureLevel(feature) if *feature.name == *METADATA_VERSION => {
+                Some(feature.feature_level)
+            }
+            _ => None,
+        });
+        let committed = self.controller.committed().metadata_version();
+        self.level = set.unwrap_or(if committed > 0 { committed } else { self.level });
+        self.level
+    }
+
+    fn create_topics(&mut self, core: &mut Core, token: RequestToken, names: &[StrBytes]) {
+        let topics = names
+            .iter()
+            .map(|name| automatic_topic(core, name))
+            .collect();
+        let request = CreateTopicsRequest {
+            topics,
+            timeout_ms: 30_000,
+            ..CreateTopicsRequest::default()
+        };
+        let context = self.context(core, 7);
+        let result = self.controller.create_topics(&request, &context);
+        let outcome = result.response.topics.iter().map(|topic| {
+            let error =
+                ErrorCode::from_code(topic.error_code).unwrap_or(ErrorCode::UnknownServerError);
+            (topic.name.clone(), error)
+        });
+        let answer = ControllerAnswer::Created(outcome.collect());
+        self.finish_with(core, token, &result.records, result.atomic, answer);
+    }
+
+    fn producer_ids(&mut self, core: &mut Core, token: RequestToken) {
+        let request = AllocateProducerIdsRequest {
+            broker_id: core.options.node_id,
+            broker_epoch: self.lifecycle.broker_epoch(),
+            ..AllocateProducerIdsRequest::default()
+        };
+        let context = self.context(core, 0);
+        let result = self.controller.allocate_producer_ids(&request, &context);
+        let block = match ErrorCode::from_code(result.response.error_code) {
+            Some(ErrorCode::None) => Ok((
+                result.response.producer_id_start,
+                result.response.producer_id_len,
+            )),
+            other => Err(other.unwrap_or(ErrorCode::UnknownServerError)),
+        };
+        self.finish_with(
+            core,
+            token,
+            &result.records,
+            result.atomic,
+            ControllerAnswer::ProducerIds(block),
+        );
+    }
+
+    /// A request that consensus answers itself.
+    fn raft_call(
+        &mut self,
+        core: &mut Core,
+        token: RequestToken,
+        (api, version, listener): (ApiKey, i16, u16),
+        mut reader: Reader,
+    ) {
+        let body = match wire::RequestBody::decode(api as i16, version, &mut reader) {
+            Some(Ok(body)) => body,
+            Some(Err(error)) => {
+                return self.refuse(
+                    core,
+                    token,
+                    format!("a {api:?} v{version} request does not decode: {error}"),
+                );
+            }
+            None => {
+                return self.refuse(
+                    core,
+                    token,
+                    format!("the controller does not serve {api:?}"),
+                );
+            }
+        };
+        match wire::read_request(&body, version) {
+            Ok(request) => {
+                let number = self.raft_calls.insert((token, api, version));
+                let event = Event::Request {
+                    token: number as u64,
+                    listener: core.options.listeners[usize::from(listener)].name.clone(),
+                    request,
+                };
+                self.raft
+                    .step(raft_now(core), event, &mut self.raft_actions);
+            }
+            Err(error) => raft_answer(
+                core,
+                self,
+                (token, api, version),
+                &Response::Refused { error },
+            ),
+        }
+    }
+}
+
+/// Consensus answers a request that came in by this node's listeners.
+pub(super) fn on_raft_reply(
+    group: &mut MetadataGroup,
+    core: &mut Core,
+    number: u64,
+    response: &Response,
+) {
+    if let Some(call) = group.raft_calls.try_remove(number as usize) {
+        raft_answer(core, group, call, response);
+    }
+}
+
+fn raft_answer(
+    core: &mut Core,
+    group: &mut MetadataGroup,
+    (token, api, version): (RequestToken, ApiKey, i16),
+    response: &Response,
+) {
+    let mut writer = Writer::new();
+    let answer =
+        match wire::write_response(response, api as i16, version).encode(&mut writer, version) {
+            Ok(()) => ControllerAnswer::Body(writer.finish()),
+            Err(error) => ControllerAnswer::Refused(format!(
+                "a {api:?} v{version} response does not encode: {error}"
+            )),
+        };
+    deliver(core, group, token, answer);
+}
+
+/// A topic that nobody created by hand: the defaults, and for the offsets topic Kafka's own settings.
+fn automatic_topic(core: &Core, name: &StrBytes) -> CreatableTopic {
+    let number = |key: &str| core.config_layers(None).broker_number(key);
+    let mut topic = CreatableTopic {
+        name: name.clone(),
+        num_partitions: -1,
+        replication_factor: -1,
+        ..CreatableTopic::default()
+    };
+    if **name == *api::find_coordinator::OFFSETS_TOPIC {
+        topic.num_partitions = number("offsets.topic.num.partitions").unwrap_or(50) as i32;
+        topic.replication_factor = number("offsets.topic.replication.factor").unwrap_or(3) as i16;
+        let segment_bytes = number("offsets.topic.segment.bytes").unwrap_or(104_857_600);
+        let configs = [
+            ("cleanup.policy", "compact".to_string()),
+            ("compression.type", "producer".to_string()),
+            ("segment.bytes", segment_bytes.to_string()),
+        ];
+        topic.configs = configs
+            .into_iter()
+            .map(|(key, value)| CreatableTopicConfig {
+                name: StrBytes::from_static(key),
+                value: Some(StrBytes::from(value)),
+                ..CreatableTopicConfig::default()
+            })
+            .collect();
+    }
+    topic
+}
+
+/// The token of calls this broker makes for itself.
+pub(super) fn own_token(core: &Core) -> RequestToken {
+    RequestToken {
+        core: core.index,
+        part: OWN_PART,
+        ..RequestToken::default()
+    }
+}

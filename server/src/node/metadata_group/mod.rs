@@ -1,0 +1,537 @@
+//! The metadata group on core 0: consensus (`raft`), the controller, and the metadata log's bytes joined (M2-M4).
+//! A call becomes records, records become a batch of the log, the durable batch becomes an image, and the image goes to every core
+//! before the answer does. Calls are in `calls.rs`, this broker's own life in `lifecycle.rs`, snapshots in `snapshots.rs`.
+
+mod calls;
+mod lifecycle;
+mod snapshots;
+
+pub use calls::on_call;
+pub use lifecycle::{on_directory_offline, on_shards_closed, on_shutdown};
+pub use snapshots::on_background;
+
+use super::controller_call::ControllerAnswer;
+use super::mail::ImageUpdate;
+use super::{Core, Mail};
+use crate::machine::{LogLevel, MachineAction};
+use bytes::Bytes;
+use lifecycle::Lifecycle;
+use odradek_protocol::api::ApiKey;
+use odradek_protocol::metadata_records::MetadataRecord;
+use odradek_protocol::records::{self, BatchHeader};
+use odradek_raft::consensus::{self, Action, Event, Raft, quorum_state};
+use odradek_raft::controller::QuorumController;
+use odradek_raft::image::MetadataDelta;
+use odradek_shard::RequestToken;
+use odradek_wal::{
+    FileName, FrameMeta, Io, IoClass, IoId, LeaderEpoch, Log, Lsn, Offset, Output, ReplicaId,
+};
+use snapshots::Snapshots;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Images are published at most this often while nobody waits for one.
+const PUBLISH_INTERVAL_US: u64 = 50_000;
+/// The log wants a tick this often while something happens, and for a while after it (its seal).
+const LOG_TICK_US: u64 = 50_000;
+const LOG_BUSY_US: u64 = 500_000;
+/// The part of a record batch that is not covered by its CRC.
+const BATCH_HEAD_BYTES: usize = 21;
+
+/// An answer that waits for its records to be committed.
+struct Waiting {
+    /// Offset after its last record.
+    end: i64,
+    token: RequestToken,
+    answer: ControllerAnswer,
+}
+
+/// What the group is made from.
+pub struct GroupParts {
+    pub raft: Raft,
+    pub controller: QuorumController,
+    pub log: Log,
+    /// The metadata log's replica in `log`.
+    pub replica: ReplicaId,
+    /// Index of `log`, and of the quorum state's folder, among core 0's logs.
+    pub log_index: u16,
+    pub quorum_index: u16,
+    /// Where `.checkpoint` files and the exported quorum state go.
+    pub folder: PathBuf,
+    /// First offset that the controller has not applied: the end of the snapshot it was made from.
+    pub applied: i64,
+    /// Bytes of the newest snapshot.
+    pub snapshot_bytes: u64,
+}
+
+/// See the module.
+pub struct MetadataGroup {
+    raft: Raft,
+    controller: QuorumController,
+    log: Log,
+    replica: ReplicaId,
+    log_index: u16,
+    quorum_index: u16,
+    folder: PathBuf,
+    /// Log writes of consensus that are not durable yet, in order.
+    writes: VecDeque<(u64, Lsn)>,
+    applied: i64,
+    epoch: Option<i32>,
+    /// metadata.version in force, or about to be.
+    level: i16,
+    waiting: VecDeque<Waiting>,
+    /// Requests that consensus has in hand.
+    raft_calls: slab::Slab<(RequestToken, ApiKey, i16)>,
+    /// Changes since the last published image.
+    unpublished: Option<ImageUpdate>,
+    published_us: u64,
+    lifecycle: Lifecycle,
+    snapshots: Snapshots,
+    closing: bool,
+    log_ticked_us: u64,
+    log_busy_until_us: Option<u64>,
+    raft_actions: Vec<Action>,
+    log_outputs: Vec<Output>,
+}
+
+impl MetadataGroup {
+    /// A group before its first tick.
+    pub fn new(parts: GroupParts) -> Self {
+        Self {
+            raft: parts.raft,
+            controller: parts.controller,
+            log: parts.log,
+            replica: parts.replica,
+            log_index: parts.log_index,
+            quorum_index: parts.quorum_index,
+            writes: VecDeque::new(),
+            applied: parts.applied,
+            epoch: None,
+            level: 0,
+            waiting: VecDeque::new(),
+            raft_calls: slab::Slab::new(),
+            unpublished: None,
+            published_us: 0,
+            lifecycle: Lifecycle::default(),
+            snapshots: Snapshots::new(parts.snapshot_bytes),
+            folder: parts.folder,
+            closing: false,
+            log_ticked_us: 0,
+            log_busy_until_us: None,
+            raft_actions: Vec::new(),
+            log_outputs: Vec::new(),
+        }
+    }
+
+    /// When the group next wants a tick.
+    pub fn next_deadline_us(&self) -> Option<u64> {
+        let publish = self
+            .unpublished
+            .as_ref()
+            .map(|_| self.published_us + PUBLISH_INTERVAL_US);
+        let raft = Some(self.raft.next_deadline_us()).filter(|deadline| *deadline != u64::MAX);
+        let log = self
+            .log_busy_until_us
+            .filter(|until| *until > self.log_ticked_us)
+            .map(|_| self.log_ticked_us + LOG_TICK_US);
+        let deadlines = [
+            raft,
+            log,
+            self.controller.next_deadline_us(),
+            self.lifecycle.next_deadline_us(),
+            publish,
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+}
+
+/// Runs `work` with the group taken out of the core, then what it left to do.
+fn with_group(core: &mut Core, work: impl FnOnce(&mut Core, &mut MetadataGroup)) {
+    let Some(mut group) = core.metadata_group.take() else {
+        return;
+    };
+    work(core, &mut group);
+    group.settle(core);
+    core.metadata_group = Some(group);
+}
+
+/// Time passed.
+pub fn tick(core: &mut Core) {
+    with_group(core, |core, group| {
+        let now = raft_now(core);
+        group.raft.step(now, Event::Tick, &mut group.raft_actions);
+        let wal_now = wal_now(core);
+        group.log_ticked_us = now.monotonic_us;
+        group
+            .log
+            .step(wal_now, odradek_wal::Event::Tick, &mut group.log_outputs);
+        group.settle(core);
+        lifecycle::tick(core, group);
+        calls::tick(core, group);
+        snapshots::tick(core, group);
+    });
+}
+
+/// An I/O of the metadata log or the quorum state ended.
+pub fn on_disk(core: &mut Core, log: u16, event: odradek_wal::Event) {
+    with_group(core, |core, group| {
+        if log == group.log_index {
+            let now = wal_now(core);
+            group.log.step(now, event, &mut group.log_outputs);
+        } else if log == group.quorum_index {
+            let odradek_wal::Event::IoDone { id, result } = event else {
+                return;
+            };
+            let event = match result {
+                odradek_wal::IoResult::Failed(failure) => Event::StorageFailed {
+                    reason: format!("writing the quorum state failed: {failure}"),
+                },
+                _ => Event::QuorumStateDurable { counter: id.0 },
+            };
+            let now = raft_now(core);
+            group.raft.step(now, event, &mut group.raft_actions);
+        }
+    });
+}
+
+fn raft_now(core: &Core) -> consensus::Now {
+    consensus::Now {
+        monotonic_us: core.now().monotonic_us,
+        wall_ms: core.now().wall_ms,
+    }
+}
+
+fn wal_now(core: &Core) -> odradek_wal::Now {
+    odradek_wal::Now {
+        monotonic_us: core.now().monotonic_us,
+        wall_ms: core.now().wall_ms,
+    }
+}
+
+impl MetadataGroup {
+    /// Carries out what consensus and the log asked for, until neither asks for more; then publishes and answers.
+    fn settle(&mut self, core: &mut Core) {
+        loop {
+            let actions = std::mem::take(&mut self.raft_actions);
+            let outputs = std::mem::take(&mut self.log_outputs);
+            if actions.is_empty() && outputs.is_empty() {
+                break;
+            }
+            for action in actions {
+                self.on_raft_action(core, action);
+            }
+            for output in outputs {
+                self.on_log_output(core, output);
+            }
+        }
+        self.publish_if_due(core);
+    }
+
+    fn on_raft_action(&mut self, core: &mut Core, action: Action) {
+        match action {
+            Action::AppendLog {
+                write,
+                bytes,
+                base,
+                end,
+                epoch,
+            } => self.append(core, write, &bytes, (base, end), epoch),
+            Action::TruncateLog { write, to } => {
+                let now = wal_now(core);
+                let lsn = self
+                    .log
+                    .truncate(now, self.replica, Offset(to), &mut self.log_outputs);
+                self.written(core, write, lsn);
+            }
+            Action::CutLog { write, log_start } => {
+                let now = wal_now(core);
+                let lsn = self.log.set_log_start(
+                    now,
+                    self.replica,
+                    Offset(log_start),
+                    &mut self.log_outputs,
+                );
+                self.written(core, write, lsn);
+            }
+            Action::PersistQuorumState { state, counter } => {
+                self.persist_quorum_state(core, &state, counter)
+            }
+            Action::Committed { .. } => self.advance(core),
+            Action::BecameLeader { epoch, .. } => {
+                core.log(
+                    LogLevel::Info,
+                    format!("this node leads the metadata log in epoch {epoch}"),
+                );
+                self.epoch = Some(epoch);
+                self.advance(core);
+            }
+            Action::LostLeadership { .. } => {
+                self.epoch = None;
+                self.controller.resign();
+            }
+            Action::Reply { token, response } => calls::on_raft_reply(self, core, token, &response),
+            Action::RemoveSnapshot { id } => snapshots::remove(self, core, id),
+            Action::ReadSnapshot {
+                token,
+                id,
+                position,
+                length,
+            } => {
+                snapshots::read(self, core, token, (id, position, length));
+            }
+            Action::Fatal { reason } => core.out.push(MachineAction::Exit {
+                code: 1,
+                reason: reason.to_string(),
+            }),
+            // A lone voter has no peers to send to, loads no one's snapshot and never truncates.
+            Action::Send { .. }
+            | Action::LeaderChanged { .. }
+            | Action::LogTruncated { .. }
+            | Action::ResetLog { .. }
+            | Action::WriteSnapshotChunk { .. }
+            | Action::InstallSnapshot { .. }
+            | Action::DropSnapshotPart { .. } => {}
+        }
+    }
+
+    fn append(
+        &mut self,
+        core: &mut Core,
+        write: u64,
+        bytes: &Bytes,
+        (base, end): (i64, i64),
+        epoch: i32,
+    ) {
+        let header = BatchHeader::parse(bytes).expect("a batch of ours has its header");
+        let meta = FrameMeta {
+            replica: self.replica,
+            base_offset: Offset(base),
+            last_offset: Offset(end - 1),
+            leader_epoch: LeaderEpoch(epoch),
+            max_timestamp: header.max_timestamp,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            flags: header.attributes as u16,
+        };
+        let (head, body) = bytes.split_at(BATCH_HEAD_BYTES);
+        let now = wal_now(core);
+        let lsn = self.log.append(
+            now,
+            &meta,
+            head,
+            body,
+            Some(header.crc),
+            &mut self.log_outputs,
+        );
+        self.written(core, write, lsn);
+    }
+
+    fn written(
+        &mut self,
+        core: &mut Core,
+        write: u64,
+        lsn: Result<Lsn, odradek_wal::AppendRefusal>,
+    ) {
+        match lsn {
+            Ok(lsn) => {
+                self.log_busy_until_us = Some(core.now().monotonic_us + LOG_BUSY_US);
+                self.writes.push_back((write, lsn));
+            }
+            Err(refusal) => {
+                let reason = format!("the metadata log takes no writes: {refusal}");
+                let now = raft_now(core);
+                self.raft
+                    .step(now, Event::StorageFailed { reason }, &mut self.raft_actions);
+            }
+        }
+    }
+
+    fn persist_quorum_state(
+        &mut self,
+        core: &mut Core,
+        state: &consensus::QuorumState,
+        counter: u64,
+    ) {
+        let slot = quorum_state::encode_slot(state, counter);
+        let io = Io::Write {
+            id: IoId(counter),
+            file: FileName::Root,
+            position: (quorum_state::slot_index(counter) * slot.len()) as u64,
+            buffer: crate::aligned::copy(&slot),
+            durable: true,
+            class: IoClass::Commit,
+        };
+        core.out.push(MachineAction::Disk {
+            log: self.quorum_index,
+            io,
+        });
+        snapshots::export_quorum_state(self, core, state);
+    }
+
+    fn on_log_output(&mut self, core: &mut Core, output: Output) {
+        match output {
+            Output::Io(io) => core.out.push(MachineAction::Disk {
+                log: self.log_index,
+                io,
+            }),
+            Output::DurableTo { lsn } => self.on_durable(core, lsn),
+            Output::CheckpointDue => {
+                let now = wal_now(core);
+                self.log.begin_checkpoint(now, Vec::new(), &mut self.log_outputs);
+            }
+            Output::Offline { reason } => {
+                let reason = format!("the metadata log directory is offline: {reason}");
+                let now = raft_now(core);
+                self.raft.step(now, Event::StorageFailed { reason }, &mut self.raft_actions);
+            }
+            Output::Message(text) => core.log(LogLevel::Info, format!("metadata log: {text}")),
+            Output::Damaged { first, last, file, position, .. } => core.log(
+                LogLevel::Error,
+                format!("the metadata log is damaged at {file}, position {position}: offsets {first} to {last}"),
+            ),
+            Output::Closed => lifecycle::on_metadata_log_closed(core),
+            Output::ReadDone { .. } | Output::LogStartMoved { .. } | Output::CheckpointDone { .. } => {}
+        }
+    }
+
+    fn on_durable(&mut self, core: &mut Core, lsn: Lsn) {
+        let mut newest = None;
+        while self.writes.front().is_some_and(|(_, end)| *end <= lsn) {
+            newest = self.writes.pop_front().map(|(write, _)| write);
+        }
+        if let Some(write) = newest {
+            let now = raft_now(core);
+            self.raft
+                .step(now, Event::LogDurable { write }, &mut self.raft_actions);
+        }
+    }
+
+    /// Applies what may be applied (all of it for the leader, what is committed for others) and takes in what is committed.
+    fn advance(&mut self, core: &mut Core) {
+        let committed = self.raft.high_watermark().unwrap_or(0);
+        let until = if self.epoch.is_some() {
+            self.raft.log_end()
+        } else {
+            committed
+        };
+        let batches: Vec<consensus::Batch> = self
+            .raft
+            .batches_from(self.applied)
+            .take_while(|batch| batch.end <= until)
+            .cloned()
+            .collect();
+        for batch in batches {
+            if let Err(reason) = self.replay(&batch) {
+                core.out.push(MachineAction::Exit { code: 1, reason });
+                return;
+            }
+            self.applied = batch.end;
+        }
+        if let Some((image, delta)) = self.controller.advance_committed(committed - 1) {
+            self.collect(core, image, delta);
+        }
+        let ready = self
+            .waiting
+            .front()
+            .is_some_and(|waiting| waiting.end <= committed);
+        if ready {
+            self.publish(core);
+            while self
+                .waiting
+                .front()
+                .is_some_and(|waiting| waiting.end <= committed)
+            {
+                let waiting = self.waiting.pop_front().expect("just seen");
+                deliver(core, self, waiting.token, waiting.answer);
+            }
+        }
+    }
+
+    fn replay(&mut self, batch: &consensus::Batch) -> Result<(), String> {
+        if batch.control {
+            self.controller.skip(batch.end - 1, batch.epoch);
+            return Ok(());
+        }
+        let records = decode_batch(&batch.bytes)?;
+        self.controller
+            .replay(&records, batch.base, batch.epoch)
+            .map_err(|error| error.to_string())
+    }
+
+    fn collect(
+        &mut self,
+        core: &Core,
+        image: odradek_raft::image::MetadataImage,
+        delta: MetadataDelta,
+    ) {
+        let unfenced = image
+            .brokers
+            .get(&core.options.node_id)
+            .is_some_and(|broker| !broker.fenced);
+        let image = Arc::new(image);
+        self.unpublished = Some(match self.unpublished.take() {
+            None => ImageUpdate {
+                image,
+                delta: Arc::new(delta),
+                unfenced,
+            },
+            Some(before) => {
+                let mut merged = Arc::unwrap_or_clone(before.delta);
+                merged.merge(delta);
+                ImageUpdate {
+                    image,
+                    delta: Arc::new(merged),
+                    unfenced,
+                }
+            }
+        });
+    }
+
+    fn publish_if_due(&mut self, core: &mut Core) {
+        if core.now().monotonic_us >= self.published_us + PUBLISH_INTERVAL_US {
+            self.publish(core);
+        }
+    }
+
+    fn publish(&mut self, core: &mut Core) {
+        let Some(update) = self.unpublished.take() else {
+            return;
+        };
+        self.published_us = core.now().monotonic_us;
+        core.to_all_cores(|| Mail::Image(update.clone()));
+    }
+}
+
+/// Bytes that one batch of the metadata log may unpack to; ours are never compressed.
+const BATCH_UNPACKED_BYTES_MAX: usize = 64 << 20;
+
+/// The metadata records of one batch of the log.
+pub fn decode_batch(batch: &Bytes) -> Result<Vec<MetadataRecord>, String> {
+    let unpacked =
+        records::records(batch, BATCH_UNPACKED_BYTES_MAX).map_err(|error| error.to_string())?;
+    let mut decoded = Vec::new();
+    for record in unpacked {
+        let record = record.map_err(|error| error.to_string())?;
+        let value = record.value.ok_or("a metadata record has no value")?;
+        let (record, _version) =
+            MetadataRecord::decode(value).map_err(|error| error.to_string())?;
+        decoded.push(record);
+    }
+    Ok(decoded)
+}
+
+/// Hands an answer to the core that asked, or to the life of this broker.
+fn deliver(
+    core: &mut Core,
+    group: &mut MetadataGroup,
+    token: RequestToken,
+    answer: ControllerAnswer,
+) {
+    if token.part == lifecycle::OWN_PART {
+        lifecycle::on_answer(core, group, answer);
+    } else {
+        core.to_core(token.core, Mail::ControllerReply { token, answer });
+    }
+}

@@ -1,0 +1,198 @@
+//! Snapshots of the metadata image (M4): when they are due, made in the background from the immutable image, and what consensus asks of
+//! the stored ones. Their bytes are `raft::snapshot`'s; quorum state in Kafka's form is exported beside them.
+
+use super::{MetadataGroup, raft_now, with_group};
+use crate::machine::{BackgroundResult, BackgroundWork, LogLevel, MachineAction};
+use crate::node::Core;
+use bytes::{Bytes, BytesMut};
+use odradek_raft::consensus::{Event, QuorumState, SnapshotId, VoterSet, quorum_state};
+use odradek_raft::image::{MetadataImage, record_version, write_snapshot};
+use odradek_raft::snapshot::{SnapshotWriter, WriterOptions, file_name};
+use std::collections::BTreeMap;
+
+/// A snapshot is due after this many new bytes, or half of the last one's where that is more (case 23).
+const NEW_BYTES_MIN: u64 = 20 << 20;
+/// Bytes of records after which a batch of the file is closed.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Kafka's name of the exported quorum state.
+const QUORUM_STATE_FILE: &str = "quorum-state";
+
+/// What a background token stands for.
+enum Job {
+    Encode(SnapshotId),
+    Write(SnapshotId, u64),
+    Read(u64),
+    Other,
+}
+
+/// Snapshot state.
+pub(super) struct Snapshots {
+    last_bytes: u64,
+    running: bool,
+    jobs: BTreeMap<u64, Job>,
+    next_token: u64,
+}
+
+impl Snapshots {
+    pub fn new(last_bytes: u64) -> Self {
+        Self {
+            last_bytes,
+            running: false,
+            jobs: BTreeMap::new(),
+            next_token: 0,
+        }
+    }
+
+    fn job(&mut self, job: Job) -> u64 {
+        let token = self.next_token;
+        self.next_token += 1;
+        self.jobs.insert(token, job);
+        token
+    }
+}
+
+/// Starts a snapshot when one is due.
+pub(super) fn tick(core: &mut Core, group: &mut MetadataGroup) {
+    let due_bytes = NEW_BYTES_MIN.max(group.snapshots.last_bytes / 2);
+    if group.snapshots.running || (group.raft.log_bytes() as u64) < due_bytes {
+        return;
+    }
+    let image = group.controller.committed().clone();
+    let Some(id) = group.raft.snapshot_id_at(image.offset + 1) else {
+        return;
+    };
+    group.snapshots.running = true;
+    let options = WriterOptions {
+        id,
+        last_contained_log_timestamp_ms: group.raft.last_timestamp_ms_at(id.offset),
+        kraft_version: group.raft.kraft_version_at(id.offset),
+        voters: Some(group.raft.voters_at(id.offset).clone()),
+        now_ms: core.now().wall_ms,
+        batch_bytes_max: BATCH_BYTES_MAX,
+    };
+    let token = group.snapshots.job(Job::Encode(id));
+    core.out.push(MachineAction::Background {
+        token,
+        work: BackgroundWork::Compute(Box::new(move || Box::new(encode(&image, options)))),
+    });
+}
+
+/// The bytes of a `.checkpoint` file.
+pub fn encode(image: &MetadataImage, options: WriterOptions) -> Bytes {
+    let level = image.metadata_version();
+    let (mut writer, header) = SnapshotWriter::new(options);
+    let mut file = BytesMut::from(&header[..]);
+    write_snapshot(image, &mut |record| {
+        let bytes = record
+            .to_bytes(record_version(&record, level))
+            .expect("a record of the image encodes");
+        if let Some(batch) = writer.push(bytes) {
+            file.extend_from_slice(&batch);
+        }
+    });
+    file.extend_from_slice(&writer.finish());
+    file.freeze()
+}
+
+/// Background work of the group ended.
+pub fn on_background(core: &mut Core, token: u64, result: BackgroundResult) {
+    with_group(core, |core, group| {
+        match (group.snapshots.jobs.remove(&token), result) {
+            (Some(Job::Encode(id)), BackgroundResult::Computed(bytes)) => {
+                let bytes = *bytes.downcast::<Bytes>().expect("an encoding gives bytes");
+                let path = group.folder.join(file_name(id));
+                let token = group.snapshots.job(Job::Write(id, bytes.len() as u64));
+                core.out.push(MachineAction::Background {
+                    token,
+                    work: BackgroundWork::WriteFile {
+                        path,
+                        contents: bytes,
+                    },
+                });
+            }
+            (Some(Job::Write(id, size_bytes)), BackgroundResult::Done) => {
+                group.snapshots.running = false;
+                group.snapshots.last_bytes = size_bytes;
+                core.log(
+                    LogLevel::Info,
+                    format!(
+                        "wrote metadata snapshot {} of {size_bytes} bytes",
+                        file_name(id)
+                    ),
+                );
+                group.raft.step(
+                    raft_now(core),
+                    Event::SnapshotWritten { id, size_bytes },
+                    &mut group.raft_actions,
+                );
+            }
+            (Some(Job::Write(id, _)), BackgroundResult::Failed { message, .. }) => {
+                group.snapshots.running = false;
+                core.log(
+                    LogLevel::Error,
+                    format!(
+                        "metadata snapshot {} was not written: {message}",
+                        file_name(id)
+                    ),
+                );
+            }
+            (Some(Job::Read(token)), result) => {
+                let bytes = match result {
+                    BackgroundResult::Data(bytes) => Some(bytes),
+                    _ => None,
+                };
+                group.raft.step(
+                    raft_now(core),
+                    Event::SnapshotRead { token, bytes },
+                    &mut group.raft_actions,
+                );
+            }
+            (_, BackgroundResult::Failed { message, .. }) => core.log(LogLevel::Warn, message),
+            _ => {}
+        }
+    });
+}
+
+/// A stored snapshot may go.
+pub(super) fn remove(group: &mut MetadataGroup, core: &mut Core, id: SnapshotId) {
+    let path = group.folder.join(file_name(id));
+    let token = group.snapshots.job(Job::Other);
+    core.out.push(MachineAction::Background {
+        token,
+        work: BackgroundWork::RemoveFile { path },
+    });
+}
+
+/// Consensus wants bytes of a stored snapshot for a replica. Whole files are read; the piece is cut by consensus' own bound.
+pub(super) fn read(
+    group: &mut MetadataGroup,
+    core: &mut Core,
+    token: u64,
+    (id, position, length): (SnapshotId, i64, usize),
+) {
+    let _ = (position, length);
+    let path = group.folder.join(file_name(id));
+    let job = group.snapshots.job(Job::Read(token));
+    core.out.push(MachineAction::Background {
+        token: job,
+        work: BackgroundWork::ReadFile {
+            path,
+            bytes_max: 1 << 30,
+        },
+    });
+}
+
+/// Writes the quorum state as Kafka's tools read it. Ours are the slots; this is a copy.
+pub(super) fn export_quorum_state(group: &mut MetadataGroup, core: &mut Core, state: &QuorumState) {
+    let voters: &VoterSet = group.raft.voters();
+    let text = quorum_state::kafka_text(state, group.raft.kraft_version(), voters);
+    let path = group.folder.join(QUORUM_STATE_FILE);
+    let token = group.snapshots.job(Job::Other);
+    core.out.push(MachineAction::Background {
+        token,
+        work: BackgroundWork::WriteFile {
+            path,
+            contents: Bytes::from(text),
+        },
+    });
+}

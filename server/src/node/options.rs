@@ -1,0 +1,47 @@
+//! What a node is told once, made from its configuration and its directories by `crate::start`.
+
+use crate::config::Listener;
+use odradek_protocol::Uuid;
+use std::collections::BTreeMap;
+
+/// One data directory.
+#[derive(Clone, Debug)]
+pub struct DirectoryOptions {
+    pub id: Uuid,
+    /// As configured; what DescribeLogDirs shows.
+    pub path: String,
+}
+
+/// A node's fixed facts.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    pub cluster_id: String,
+    pub node_id: i32,
+    /// Cores that run a machine.
+    pub cores: u16,
+    /// Shards of this node, fixed when it was formatted.
+    pub shards: u16,
+    /// Clients' listeners first; the shell counts them in this order.
+    pub listeners: Vec<Listener>,
+    pub rack: Option<String>,
+    /// Data directories in the order of `log.dirs`, as the shards know them.
+    pub directories: Vec<DirectoryOptions>,
+    /// Keys of the static file.
+    pub static_values: BTreeMap<String, String>,
+    /// Handed to look-up tables.
+    pub hash_seed: u64,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics: bool,
+    /// Features and levels that an empty metadata log begins with; `format` chose them.
+    pub bootstrap_features: Vec<(String, i16)>,
+    /// Level of kraft.version: 1 with a quorum that can change, 0 with static voters.
+    pub kraft_version: i16,
+    /// `fetch.max.bytes`.
+    pub fetch_bytes_max: i32,
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub fetch_sessions_max: usize,
+    /// This process's own id for BrokerRegistration; new with each start.
+    pub incarnation_id: Uuid,
+    /// The broker epoch of the last life, when recovery met no damage (KIP-966); -1 otherwise.
+    pub previous_broker_epoch: i64,
+}

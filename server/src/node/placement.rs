@@ -1,0 +1,281 @@
+//! From a published image to what each shard must do (M5, M6): partitions created, changed and deleted, and the topic
+//! configurations that shards act on, resolved through topic, broker, cluster, file and default.
+
+use super::Core;
+use super::mail::ImageUpdate;
+use super::routing::{core_of, shard_of};
+use odradek_protocol::Uuid;
+use odradek_raft::configs::ConfigLayers;
+use odradek_raft::image::{
+    ConfigResource, MetadataDelta, MetadataImage, PartitionView, TopicView, resource_type,
+};
+use odradek_shard::Event;
+use odradek_shard::command::{CreatePartition, PartitionChange, PartitionKey};
+use odradek_shard::config::{CleanupPolicy, TimestampType, TopicCompression, TopicConfig};
+use odradek_wal::{DirectoryId, TopicId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Topic configurations by topic name: only of topics with values of their own; all others share one.
+#[derive(Default)]
+pub struct TopicConfigs {
+    shared: Option<Arc<TopicConfig>>,
+}
+
+impl TopicConfigs {
+    fn of(&mut self, core: &CoreFacts<'_>, image: &MetadataImage, name: &str) -> Arc<TopicConfig> {
+        let own = image.topic_config(name);
+        if own.is_some() {
+            return Arc::new(resolve(&core.layers(image, own)));
+        }
+        let shared = self
+            .shared
+            .get_or_insert_with(|| Arc::new(resolve(&core.layers(image, None))));
+        shared.clone()
+    }
+}
+
+/// The facts of this node that configuration depends on.
+struct CoreFacts<'a> {
+    node_id: i32,
+    static_values: &'a BTreeMap<String, String>,
+}
+
+impl<'a> CoreFacts<'a> {
+    fn layers(
+        &self,
+        image: &'a MetadataImage,
+        topic: Option<&'a odradek_raft::configs::ConfigMap>,
+    ) -> ConfigLayers<'a> {
+        ConfigLayers {
+            topic,
+            broker: image.config(&ConfigResource::broker(self.node_id)),
+            cluster: image.config(&ConfigResource::cluster()),
+            static_file: Some(self.static_values),
+        }
+    }
+}
+
+/// Builds what a shard acts on from Kafka's keys.
+fn resolve(layers: &ConfigLayers<'_>) -> TopicConfig {
+    let defaults = TopicConfig::default();
+    let number = |key: &str, default: i64| layers.topic_number(key).unwrap_or(default);
+    let text = |key: &str| layers.topic_text(key).unwrap_or_default();
+    let level = |key: &str, default: i64| number(key, default) as i32;
+    let policy = text("cleanup.policy");
+    TopicConfig {
+        max_message_bytes: number("max.message.bytes", i64::from(defaults.max_message_bytes))
+            as i32,
+        timestamp_type: match text("message.timestamp.type").as_str() {
+            "LogAppendTime" => TimestampType::LogAppendTime,
+            _ => TimestampType::CreateTime,
+        },
+        timestamp_before_max_ms: number(
+            "message.timestamp.before.max.ms",
+            defaults.timestamp_before_max_ms,
+        ),
+        timestamp_after_max_ms: number(
+            "message.timestamp.after.max.ms",
+            defaults.timestamp_after_max_ms,
+        ),
+        compression: match text("compression.type").as_str() {
+            "uncompressed" => TopicCompression::Uncompressed,
+            "gzip" => TopicCompression::Gzip(level("compression.gzip.level", -1)),
+            "snappy" => TopicCompression::Snappy,
+            "lz4" => TopicCompression::Lz4(level("compression.lz4.level", 9)),
+            "zstd" => TopicCompression::Zstd(level("compression.zstd.level", 3)),
+            _ => TopicCompression::Producer,
+        },
+        min_insync_replicas: number("min.insync.replicas", 1) as i32,
+        retention_ms: number("retention.ms", defaults.retention_ms),
+        retention_bytes: number("retention.bytes", defaults.retention_bytes),
+        segment_ms: number("segment.ms", defaults.segment_ms),
+        segment_bytes: number("segment.bytes", defaults.segment_bytes),
+        cleanup: CleanupPolicy {
+            delete: policy.split(',').any(|item| item.trim() == "delete"),
+            compact: policy.split(',').any(|item| item.trim() == "compact"),
+        },
+    }
+}
+
+/// Takes a newer image: tells this core's shards what changed for them, then serves requests from it.
+pub fn on_image(core: &mut Core, update: &ImageUpdate) {
+    let mut changes: BTreeMap<u16, Vec<PartitionChange>> = core
+        .shards
+        .iter()
+        .map(|owned| (owned.number, Vec::new()))
+        .collect();
+    let mut configs = std::mem::take(&mut core.topic_configs);
+    let options = core.options.clone();
+    let facts = CoreFacts {
+        node_id: options.node_id,
+        static_values: &options.static_values,
+    };
+    let delta = &update.delta;
+    let image = &update.image;
+    deleted(core, delta, &mut changes);
+    changed(core, (&facts, &mut configs), image, delta, &mut changes);
+    reconfigured(core, (&facts, &mut configs), image, delta, &mut changes);
+    core.topic_configs = configs;
+    core.image = image.clone();
+    for (shard, mut list) in changes {
+        list.push(PartitionChange::CaughtUp {
+            metadata_offset: image.offset,
+            unfenced: update.unfenced,
+        });
+        core.to_shard(shard, Event::Metadata(list));
+    }
+}
+
+fn owner(core: &Core, topic_id: Uuid, partition: i32) -> Option<u16> {
+    let shard = shard_of(&topic_id.0, partition, core.options.shards);
+    (core_of(shard, core.options.cores) == core.index).then_some(shard)
+}
+
+fn key(topic_id: Uuid, partition: i32) -> PartitionKey {
+    PartitionKey {
+        topic_id: TopicId(topic_id.0),
+        partition,
+    }
+}
+
+fn deleted(core: &Core, delta: &MetadataDelta, changes: &mut BTreeMap<u16, Vec<PartitionChange>>) {
+    for topic in &delta.topics.deleted {
+        for list in changes.values_mut() {
+            list.push(PartitionChange::TopicDeleted {
+                topic_name: Arc::from(&*topic.name),
+            });
+        }
+        for partition in 0..topic.partition_count {
+            if let Some(list) =
+                owner(core, topic.id, partition).and_then(|shard| changes.get_mut(&shard))
+            {
+                list.push(PartitionChange::Delete {
+                    key: key(topic.id, partition),
+                });
+            }
+        }
+    }
+}
+
+fn changed(
+    core: &Core,
+    (facts, configs): (&CoreFacts<'_>, &mut TopicConfigs),
+    image: &MetadataImage,
+    delta: &MetadataDelta,
+    changes: &mut BTreeMap<u16, Vec<PartitionChange>>,
+) {
+    let mut current: Option<(u32, Arc<str>, Arc<TopicConfig>)> = None;
+    for change in &delta.topics.partitions {
+        let Some(topic) = image.topics.by_index(change.topic_index) else {
+            continue;
+        };
+        let Some(list) =
+            owner(core, topic.id(), change.partition).and_then(|shard| changes.get_mut(&shard))
+        else {
+            continue;
+        };
+        let Some(partition) = image.topics.by_slot(change.slot) else {
+            continue;
+        };
+        let placed = partition.replicas().contains(&core.options.node_id);
+        if !placed {
+            if !change.is_created() {
+                list.push(PartitionChange::Delete {
+                    key: key(topic.id(), change.partition),
+                });
+            }
+            continue;
+        }
+        if current
+            .as_ref()
+            .is_none_or(|(index, ..)| *index != change.topic_index)
+        {
+            let config = configs.of(facts, image, topic.name());
+            current = Some((change.topic_index, Arc::from(&**topic.name()), config));
+        }
+        let (_, name, config) = current.as_ref().expect("set above");
+        if change.is_created() {
+            list.push(create(
+                core,
+                (&topic, change.partition),
+                &partition,
+                (name, config),
+                image.offset,
+            ));
+        } else {
+            let key = key(topic.id(), change.partition);
+            list.push(PartitionChange::LeaderEpoch {
+                key,
+                leader_epoch: partition.leader_epoch(),
+            });
+            list.push(PartitionChange::InSync {
+                key,
+                in_sync: partition.isr().len() as u16,
+                replicas: partition.replicas().len() as u16,
+            });
+        }
+    }
+}
+
+fn create(
+    core: &Core,
+    (topic, number): (&TopicView<'_>, i32),
+    partition: &PartitionView<'_>,
+    (name, config): (&Arc<str>, &Arc<TopicConfig>),
+    metadata_offset: i64,
+) -> PartitionChange {
+    let directory = partition.directory_of(core.options.node_id);
+    let directory = directory.filter(|id| core.options.directories.iter().any(|own| own.id == *id));
+    PartitionChange::Create(CreatePartition {
+        key: key(topic.id(), number),
+        topic_name: name.clone(),
+        leader_epoch: partition.leader_epoch(),
+        metadata_offset,
+        directory: directory.map(|id| DirectoryId(id.0)),
+        in_sync: partition.isr().len() as u16,
+        replicas: partition.replicas().len() as u16,
+        config: config.clone(),
+    })
+}
+
+/// Topics whose values changed; all of them when a broker's or the cluster's did.
+fn reconfigured(
+    core: &Core,
+    (facts, configs): (&CoreFacts<'_>, &mut TopicConfigs),
+    image: &MetadataImage,
+    delta: &MetadataDelta,
+    changes: &mut BTreeMap<u16, Vec<PartitionChange>>,
+) {
+    let own_name = core.options.node_id.to_string();
+    let everywhere = delta.configs.iter().any(|resource| {
+        resource.resource_type == resource_type::BROKER
+            && (resource.name.is_empty() || *resource.name == *own_name)
+    });
+    let mut topics: BTreeSet<Uuid> = BTreeSet::new();
+    if everywhere {
+        configs.shared = None;
+        topics.extend(image.topics.iter().map(|topic| topic.id()));
+    }
+    let named = delta
+        .configs
+        .iter()
+        .filter(|resource| resource.resource_type == resource_type::TOPIC);
+    topics.extend(
+        named
+            .filter_map(|resource| image.topics.by_name(&resource.name))
+            .map(|topic| topic.id()),
+    );
+    for id in topics.difference(&delta.topics.created) {
+        let Some(topic) = image.topics.by_id(*id) else {
+            continue;
+        };
+        let config = configs.of(facts, image, topic.name());
+        for list in changes.values_mut() {
+            list.push(PartitionChange::Config {
+                topic_id: TopicId(id.0),
+                config: config.clone(),
+            });
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Opening the metadata group: the newest snapshot, the log behind it, the quorum state, and the machines made from them.
+//! Blocking, on core 0's thread, before its loop runs.
+
+use super::drive::drive;
+use super::options::Prepared;
+use super::wal_now;
+use crate::machine::Now;
+use crate::node::metadata_group::{GroupParts, MetadataGroup};
+use crate::shell::{CoreContext, RealDisk, StartError};
+use crate::storage;
+use bytes::Bytes;
+use odradek_protocol::metadata_records::MetadataRecord;
+use odradek_raft::configs::TopicConfigLimits;
+use odradek_raft::consensus::{
+    self, LogView, Persisted, Raft, ReplicaKey, SnapshotView, quorum_state,
+};
+use odradek_raft::controller::{ControllerOptions, QuorumController};
+use odradek_raft::image::{BuilderOptions, MetadataBuilder, MetadataImage};
+use odradek_raft::snapshot::{self, SnapshotPart, SnapshotReader};
+use odradek_wal::{
+    BLOCK_BYTES, CreateReplica, FileName, IgnoreAll, Log, Offset, ReadAnswer, ReadData, ReplicaId,
+    TopicId,
+};
+use std::fs;
+use std::path::Path;
+
+/// Topic id of `__cluster_metadata`.
+const METADATA_TOPIC_ID: TopicId = TopicId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+/// Kafka's file of the records a new cluster begins with.
+pub const BOOTSTRAP_FILE: &str = "bootstrap.checkpoint";
+const READ_BYTES: usize = 8 << 20;
+
+/// Features and levels in `bootstrap.checkpoint`, for the first active controller of an empty log.
+pub fn bootstrap_features(metadata_directory: &Path) -> Result<Vec<(String, i16)>, String> {
+    let path = metadata_directory.join(BOOTSTRAP_FILE);
+    let refusal = |cause: String| {
+        format!(
+            "{} cannot be used: {cause}. Format the node again, or restore the file",
+            path.display()
+        )
+    };
+    let bytes = fs::read(&path).map_err(|error| refusal(error.to_string()))?;
+    let mut reader = SnapshotReader::unnamed();
+    let mut parts = Vec::new();
+    let read = reader
+        .feed(&bytes, &mut parts)
+        .and_then(|()| reader.finish());
+    read.map_err(|error| refusal(error.to_string()))?;
+    let mut features = Vec::new();
+    let records = parts.into_iter().flat_map(|part| match part {
+        SnapshotPart::Records(records) => records,
+        _ => Vec::new(),
+    });
+    for record in records {
+        let (record, _version) =
+            MetadataRecord::decode(record).map_err(|error| refusal(error.to_string()))?;
+        if let MetadataRecord::FeatureLevel(feature) = record {
+            features.push((feature.name.to_string(), feature.feature_level));
+        }
+    }
+    Ok(features)
+}
+
+struct Stored {
+    views: Vec<SnapshotView>,
+    image: MetadataImage,
+    applied: i64,
+    bytes: u64,
+}
+
+/// Opens everything; `first_log` is the index of the metadata log among core 0's logs.
+pub fn build(
+    prepared: &Prepared,
+    context: &CoreContext,
+    first_log: u16,
+) -> Result<Box<MetadataGroup>, StartError> {
+    let folder = prepared.directories.metadata.join(storage::METADATA_FOLDER);
+    let refusal = |cause: String| {
+        StartError(format!(
+            "the metadata log in {} cannot be used: {cause}",
+            folder.display()
+        ))
+    };
+    let stored = read_snapshots(&folder, prepared.node.hash_seed).map_err(refusal)?;
+    let (log, replica, view) = open_log(prepared, context).map_err(refusal)?;
+    let persisted = read_quorum_state(&storage::quorum_folder(&prepared.directories.metadata))
+        .map_err(refusal)?;
+    let now = context.read_clock();
+    let options = raft_options(prepared, context);
+    let raft = Raft::recover(raft_now(now), options, persisted, view, stored.views)
+        .map_err(|error| refusal(error.to_string()))?;
+    let controller = QuorumController::new(controller_options(prepared, context), stored.image);
+    tracing::info!(
+        "recovered the metadata log: snapshot at {}, log end at {}",
+        stored.applied,
+        raft.log_end()
+    );
+    Ok(Box::new(MetadataGroup::new(GroupParts {
+        raft,
+        controller,
+        log,
+        replica,
+        log_index: first_log,
+        quorum_index: first_log + 1,
+        folder,
+        applied: stored.applied,
+        snapshot_bytes: stored.bytes,
+    })))
+}
+
+fn raft_now(now: Now) -> consensus::Now {
+    consensus::Now {
+        monotonic_us: now.monotonic_us,
+        wall_ms: now.wall_ms,
+    }
+}
+
+fn raft_options(prepared: &Prepared, context: &CoreContext) -> consensus::Options {
+    let controllers = prepared
+        .config
+        .listeners
+        .iter()
+        .filter(|listener| listener.controller);
+    let local_endpoints: Vec<consensus::Endpoint> = controllers
+        .map(|listener| consensus::Endpoint {
+            name: listener.name.clone(),
+            host: listener.advertised_host.clone(),
+            port: listener.advertised_port,
+        })
+        .collect();
+    consensus::Options {
+        cluster_id: prepared.directories.cluster_id.clone(),
+        local: ReplicaKey::new(prepared.config.node_id, prepared.directories.metadata_id),
+        listener_name: local_endpoints.first().map_or_else(
+            || "CONTROLLER".to_string(),
+            |endpoint| endpoint.name.clone(),
+        ),
+        local_endpoints,
+        seed: context.random[0],
+        ..consensus::Options::default()
+    }
+}
+
+fn controller_options(prepared: &Prepared, context: &CoreContext) -> ControllerOptions {
+    ControllerOptions {
+        node_id: prepared.config.node_id,
+        cluster_id: prepared.directories.cluster_id.clone(),
+        static_config: prepared.config.static_values.clone(),
+        topic_limits: TopicConfigLimits::default(),
+        kraft_version: prepared.node.kraft_version,
+        hash_seed: prepared.node.hash_seed,
+        random_seed: u128::from(context.random[0]) << 64 | u128::from(context.random[1]),
+    }
+}
+
+/// Every stored snapshot, and the image of the newest. Files that were being written when the last life ended are removed.
+fn read_snapshots(folder: &Path, hash_seed: u64) -> Result<Stored, String> {
+    let mut stored = Stored {
+        views: Vec::new(),
+        image: MetadataImage::empty(),
+        applied: 0,
+        bytes: 0,
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|error| error.to_string())? {
+        let entry = entry.map_err(|error| error.to_string())?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".checkpoint.part")
+            || name.ends_with(".checkpoint.deleted")
+            || name.ends_with(".tmp")
+        {
+            fs::remove_file(entry.path())
+                .map_err(|error| format!("{name} cannot be removed: {error}"))?;
+        } else if let Some(id) = snapshot::parse_file_name(&name) {
+            found.push((id, entry.path()));
+        }
+    }
+    found.sort();
+    let newest = found.last().map(|(id, _)| *id);
+    for (id, path) in found {
+        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let read = snapshot::read_snapshot(id, &bytes);
+        let (view, _header, records) =
+            read.map_err(|error| format!("{}: {error}", path.display()))?;
+        if Some(id) == newest && id.offset > 0 {
+            let decoded: Result<Vec<MetadataRecord>, _> = records
+                .into_iter()
+                .map(|record| MetadataRecord::decode(record).map(|(record, _)| record))
+                .collect();
+            let decoded = decoded.map_err(|error| format!("{}: {error}", path.display()))?;
+            let options = BuilderOptions { hash_seed };
+            let builder =
+                MetadataBuilder::from_snapshot(decoded.iter(), id.offset - 1, id.epoch, options);
+            let mut builder = builder.map_err(|error| format!("{}: {error}", path.display()))?;
+            let (image, _delta) = builder
+                .publish()
+                .ok_or("a snapshot ends inside a transaction")?;
+            stored.image = image;
+            stored.applied = id.offset;
+            stored.bytes = bytes.len() as u64;
+        }
+        stored.views.push(view);
+    }
+    Ok(stored)
+}
+
+/// Recovers the log of the metadata and reads it whole: it is bounded by the snapshots that cut it.
+fn open_log(
+    prepared: &Prepared,
+    context: &CoreContext,
+) -> Result<(Log, ReplicaId, LogView), String> {
+    let folder = storage::metadata_log_folder(&prepared.directories.metadata);
+    let mut disk = RealDisk::open(&folder).map_err(|error| error.to_string())?;
+    let now = wal_now(context);
+    let options = storage::format::metadata_log_options(
+        &prepared.config,
+        &prepared.directories.cluster_id,
+        prepared.directories.metadata_id,
+        context.random[1],
+    );
+    let (mut log, report) =
+        Log::recover(&mut disk, options, now, &mut IgnoreAll).map_err(|error| error.to_string())?;
+    let known = log.replicas().map(|(id, _)| id).next();
+    let replica = match known {
+        Some(replica) => replica,
+        None => create_replica(&mut log, &mut disk, now)?,
+    };
+    let mut batches: Vec<Bytes> = Vec::new();
+    let state = log
+        .replica(replica)
+        .ok_or("the replica of the metadata log is gone")?;
+    let mut from = state.log_start;
+    while from < state.log_end {
+        let data = read(&mut log, &mut disk, now, (replica, from, state.log_end))?;
+        if data.slices.is_empty() {
+            break;
+        }
+        from = data.next_offset;
+        batches.extend(data.slices);
+    }
+    let view = LogView {
+        start_offset: state.log_start.0,
+        damaged: !report.undamaged() || from < state.log_end,
+        batches,
+    };
+    Ok((log, replica, view))
+}
+
+fn create_replica(
+    log: &mut Log,
+    disk: &mut RealDisk,
+    now: odradek_wal::Now,
+) -> Result<ReplicaId, String> {
+    let mut outputs = Vec::new();
+    let create = CreateReplica {
+        topic_id: METADATA_TOPIC_ID,
+        partition: 0,
+        metadata_offset: 0,
+    };
+    let replica = log
+        .create_replica(now, create, &mut outputs)
+        .map_err(|refusal| refusal.to_string())?;
+    drive(log, disk, now, outputs);
+    Ok(replica)
+}
+
+fn read(
+    log: &mut Log,
+    disk: &mut RealDisk,
+    now: odradek_wal::Now,
+    (replica, from, bound): (ReplicaId, Offset, Offset),
+) -> Result<ReadData, String> {
+    let mut outputs = Vec::new();
+    match log.read(now, replica, from, bound, READ_BYTES, true, 0, &mut outputs) {
+        ReadAnswer::Ready(data) => Ok(data),
+        ReadAnswer::Pending => {
+            let told = drive(log, disk, now, outputs);
+            let done = told.into_iter().find_map(|output| match output {
+                odradek_wal::Output::ReadDone { result, .. } => Some(result),
+                _ => None,
+            });
+            match done {
+                Some(Ok(data)) => Ok(data),
+                Some(Err(refusal)) => Err(format!("reading offset {from}: {refusal:?}")),
+                None => Err(format!("reading offset {from} was never answered")),
+            }
+        }
+        other => Err(format!("reading offset {from}: {other:?}")),
+    }
+}
+
+fn read_quorum_state(folder: &Path) -> Result<Persisted, String> {
+    let mut disk = RealDisk::open(folder).map_err(|error| error.to_string())?;
+    let mut slots = Vec::new();
+    for slot in 0..2u64 {
+        let read = crate::aligned::read(
+            &mut disk,
+            FileName::Root,
+            slot * BLOCK_BYTES as u64,
+            BLOCK_BYTES,
+        );
+        slots.push(read.map_err(|failure| format!("the quorum state cannot be read: {failure}"))?);
+    }
+    match quorum_state::recover_slots(&slots[0], &slots[1]) {
+        quorum_state::RecoveredSlots::Empty => Ok(Persisted::Nothing),
+        quorum_state::RecoveredSlots::Found { state, counter } => {
+            Ok(Persisted::Found { state, counter })
+        }
+        quorum_state::RecoveredSlots::Damaged(damage) => Ok(Persisted::Damaged(damage)),
+        quorum_state::RecoveredSlots::NewerFormat { version } => Err(format!(
+            "the quorum state has format {version}, written by a newer version: start with that version"
+        )),
+    }
+}
