@@ -1,7 +1,8 @@
 //! What is kept in memory, each with a bound in bytes: whole write buffers (tail), verified frames read from disk, decoded index pages.
 //! The tail goes oldest first; the other two keep what was asked for twice and let a scan pass by (S3-FIFO in its simplest form).
 
-use crate::footer::{IndexEntry, IndexPage};
+use crate::footer::{IndexEntry, IndexPage, decode_index_page};
+use crate::io::BLOCK_BYTES;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -224,30 +225,63 @@ impl FrameCache {
     }
 }
 
-/// Decoded index pages, by segment and page number.
+/// Decoded index pages, by segment and page number; and the newest footers as they were written, so that what is still in the tail
+/// is found without the disk.
 #[derive(Debug)]
-pub(crate) struct PageCache(TwoQueues<Arc<IndexPage>>);
+pub(crate) struct PageCache {
+    pages: TwoQueues<Arc<IndexPage>>,
+    footers: VecDeque<(u32, Bytes)>,
+    footer_bytes: usize,
+    footer_bytes_max: usize,
+}
 
 impl PageCache {
+    /// A quarter of the bound is for footers.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self(TwoQueues::new(bytes_max))
+        Self {
+            pages: TwoQueues::new(bytes_max / 4 * 3),
+            footers: VecDeque::new(),
+            footer_bytes: 0,
+            footer_bytes_max: bytes_max / 4,
+        }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.0.bytes()
+        self.pages.bytes() + self.footer_bytes
     }
 
     pub(crate) fn get(&mut self, file: u32, page: u32) -> Option<Arc<IndexPage>> {
-        self.0.get((file, page))
+        self.pages.get((file, page))
     }
 
     pub(crate) fn insert(&mut self, file: u32, page: u32, entries: Arc<IndexPage>) {
-        let bytes =
-            entries.len() * std::mem::size_of::<(crate::types::ReplicaId, IndexEntry)>() + 96;
-        self.0.insert((file, page), entries, bytes);
+        let bytes = entries.len() * std::mem::size_of::<(crate::types::ReplicaId, IndexEntry)>() + 96;
+        self.pages.insert((file, page), entries, bytes);
+    }
+
+    /// Keeps a footer just written; the oldest go when the bound is passed.
+    pub(crate) fn keep_footer(&mut self, file: u32, footer: Bytes) {
+        self.footer_bytes += footer.len();
+        self.footers.push_back((file, footer));
+        while self.footer_bytes > self.footer_bytes_max {
+            let Some((_, old)) = self.footers.pop_front() else { return };
+            self.footer_bytes -= old.len();
+        }
+    }
+
+    /// A page of a footer that is still here, decoded.
+    pub(crate) fn from_footer(&mut self, file: u32, page: u32, nonce: u64, footer_position: u64) -> Option<Arc<IndexPage>> {
+        let (_, footer) = self.footers.iter().find(|(found, _)| *found == file)?;
+        let at = page as usize * BLOCK_BYTES;
+        let bytes = footer.get(at..at + BLOCK_BYTES)?;
+        let entries = Arc::new(decode_index_page(bytes, nonce, footer_position + at as u64, page)?);
+        self.insert(file, page, Arc::clone(&entries));
+        Some(entries)
     }
 
     pub(crate) fn forget_segment(&mut self, file: u32) {
-        self.0.forget_segment(file);
+        self.pages.forget_segment(file);
+        self.footers.retain(|(found, _)| *found != file);
+        self.footer_bytes = self.footers.iter().map(|(_, footer)| footer.len()).sum();
     }
 }

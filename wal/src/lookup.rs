@@ -106,6 +106,9 @@ impl Lookup<'_> {
             cursor: from,
         };
         'extents: for extent in slots.extents_from(replica, from) {
+            if self.all_damaged(replica, &extent, gathering.cursor) {
+                break;
+            }
             loop {
                 let entries = match self.entries_from(replica, &extent, gathering.cursor) {
                     Ok(entries) => entries,
@@ -262,6 +265,11 @@ impl Lookup<'_> {
             .filter(extent_passes)
         {
             let mut cursor = slot.log_start.max(extent.base);
+            if self.all_damaged(replica, &extent, cursor)
+                && let Some((first, last)) = self.damage_within(replica, cursor, extent.end)
+            {
+                return Plan::Refuse(ReadRefusal::Damaged { first: Offset(first), last: Offset(last) });
+            }
             loop {
                 let entries = match self.entries_from(replica, &extent, cursor) {
                     Ok(entries) => entries,
@@ -293,6 +301,12 @@ impl Lookup<'_> {
             }),
             None => Plan::Need(vec![Need::Frame(file, replica, *entry)]),
         }
+    }
+
+    /// Nothing of the extent from `from` on is readable: its index, or all of it, is gone. Then the index is not asked for.
+    fn all_damaged(&self, replica: ReplicaId, extent: &Extent, from: i64) -> bool {
+        let from = from.max(extent.base);
+        self.damage_within(replica, from, extent.end).is_some_and(|(first, last)| first <= from && last >= extent.end - 1)
     }
 
     /// The first damaged range that touches `[from, to)`.
@@ -368,7 +382,11 @@ impl Lookup<'_> {
         if let Some((_, entries)) = self.held.pages.iter().find(|(key, _)| *key == (file, page)) {
             return Some(Arc::clone(entries));
         }
-        self.pages.get(file, page)
+        if let Some(entries) = self.pages.get(file, page) {
+            return Some(entries);
+        }
+        let segment = self.segments.get(file)?;
+        self.pages.from_footer(file, page, segment.nonce, u64::from(segment.footer_position))
     }
 
     fn payload(&mut self, file: u32, entry: &IndexEntry) -> Option<Bytes> {

@@ -209,5 +209,6 @@ impl Log {
         segment.index_pages = index_pages;
         segment.fences = Some(fences);
         self.open.remove(&file);
+        self.pages.keep_footer(file, footer);
     }
 }

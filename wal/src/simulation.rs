@@ -509,6 +509,13 @@ impl Driver {
         while self.run_one() {}
     }
 
+    /// Does `count` requests.
+    pub fn settle_commits(&mut self, count: usize) {
+        for _ in 0..count {
+            self.run_one();
+        }
+    }
+
     /// Ticks and does requests until nothing goes on: seals, footers, checkpoints under way are done.
     pub fn quiesce(&mut self) {
         for _ in 0..40 {
