@@ -77,7 +77,8 @@ impl Shard {
             offsets: Offsets::recovered(log_start, log_end),
             producers,
             watchers: SmallVec::new(),
-            leader_epoch: create.leader_epoch,
+            // The log's own last epoch, should the metadata ever be behind it: epochs never go back.
+            leader_epoch: create.leader_epoch.max(state.last_epoch.0),
             directory: directory as u16,
             in_sync: create.in_sync,
             replicas: create.replicas,

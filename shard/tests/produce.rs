@@ -432,3 +432,46 @@ fn a_disk_that_does_not_answer_ends_in_a_timeout_for_acks_all() {
         "the batch is in the log all the same, once"
     );
 }
+
+#[test]
+fn a_batch_checked_on_another_core_is_appended_as_it_is() {
+    use odradek_shard::validate::{BatchRules, prepare};
+    let mut node = Node::new();
+    let config = TopicConfig::default();
+    let key = node.create(1, 0, config.clone());
+    let rules = BatchRules {
+        config: &config,
+        now_ms: START_MS,
+        zstd_allowed: true,
+        decompressed_bytes_max: 1 << 20,
+        internal: false,
+    };
+    let good = prepare(Some(batch(&["a"])), &rules).expect("a right batch");
+    assert!(!good.rebuilt, "bytes that need no change are not copied");
+    let bad = prepare(Some(patched(21, &0x20i16.to_be_bytes())), &rules).expect_err("control");
+    let token = node.token();
+    let partitions = vec![
+        ProducePartition {
+            key,
+            records: ProduceRecords::Prepared(good),
+        },
+        ProducePartition {
+            key,
+            records: ProduceRecords::Refused(bad),
+        },
+    ];
+    node.step(Event::Produce(ProduceCommand {
+        token,
+        acks: 1,
+        timeout_ms: 100,
+        zstd_allowed: true,
+        partitions,
+    }));
+    node.settle();
+    let Some(odradek_shard::Reply::Produce(replies)) = node.replies.remove(&token) else {
+        panic!("no answer")
+    };
+    let errors: Vec<_> = replies.iter().map(|reply| reply.error).collect();
+    assert_eq!(errors, vec![ErrorCode::None, ErrorCode::InvalidRecord]);
+    assert_eq!(node.read_all(key, 0), vec![(0, b"a".to_vec())]);
+}

@@ -99,13 +99,13 @@ fn case_12_sessions_lose_and_repeat_nothing() {
 
 fn run_model(seed: u64) {
     let mut random = Random(seed);
-    let durability = if seed % 4 == 0 {
+    let durability = if seed.is_multiple_of(4) {
         Durability::None
     } else {
         Durability::Fsync
     };
     let log = odradek_wal::LogOptions {
-        tail_cache_bytes: if seed % 3 == 0 { 0 } else { 1 << 20 },
+        tail_cache_bytes: if seed.is_multiple_of(3) { 0 } else { 1 << 20 },
         ..small_log()
     };
     let mut node = Node::over(

@@ -144,6 +144,8 @@ pub struct Node {
     pub messages: Vec<Message>,
     pub offline: Vec<usize>,
     pub closed: usize,
+    /// Every action as text, when asked for.
+    pub trace: Option<Vec<String>>,
     next_request: u64,
 }
 
@@ -226,6 +228,7 @@ impl Node {
             messages: Vec::new(),
             offline: Vec::new(),
             closed: 0,
+            trace: None,
             next_request,
         }
     }
@@ -274,6 +277,9 @@ impl Node {
 
     /// Takes what a shard wants done.
     pub fn take(&mut self, actions: Vec<Action>) {
+        if let Some(trace) = &mut self.trace {
+            trace.extend(actions.iter().map(|action| format!("{action:?}")));
+        }
         for action in actions {
             match action {
                 Action::Reply { token, reply } => {
