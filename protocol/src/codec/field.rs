@@ -125,6 +125,15 @@ impl FieldSpec {
             version: at.version,
             flexible: at.flexible && !self.never_compact,
             nullable: self.nullable.contains(at.version),
+            tagged: false,
+        }
+    }
+
+    /// The same where the field is a tagged one.
+    pub(crate) fn at_tagged(&self, at: At) -> At {
+        At {
+            tagged: true,
+            ..self.at(at)
         }
     }
 
@@ -143,6 +152,8 @@ pub struct At {
     pub flexible: bool,
     /// Null is allowed.
     pub nullable: bool,
+    /// The value is a tagged field: null of a struct is written in another way there.
+    pub tagged: bool,
 }
 
 impl At {
@@ -151,6 +162,7 @@ impl At {
             version,
             flexible,
             nullable: false,
+            tagged: false,
         }
     }
 
@@ -158,6 +170,7 @@ impl At {
     pub(crate) const fn element(self) -> Self {
         At {
             nullable: false,
+            tagged: false,
             ..self
         }
     }

@@ -138,7 +138,7 @@ macro_rules! message {
                             $($(
                                 $tag if Specs::<$name>::$field.tagged.contains(at.version) => {
                                     let spec = &Specs::<$name>::$field;
-                                    value.$field = Value::decode_value(reader, spec.at(at))
+                                    value.$field = Value::decode_value(reader, spec.at_tagged(at))
                                         .map_err(|error| error.in_field(spec.name))?;
                                 }
                             )?)*

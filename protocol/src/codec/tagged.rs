@@ -140,7 +140,7 @@ impl<'a> TaggedEncoder<'a> {
     pub(crate) fn count<T: Value>(&mut self, value: &T, spec: &'static FieldSpec) {
         if self.writes(value, spec) {
             self.count += 1;
-            self.bytes += size_of_tagged(spec.tag, value.size_value(spec.at(self.at)));
+            self.bytes += size_of_tagged(spec.tag, value.size_value(spec.at_tagged(self.at)));
         }
     }
 
@@ -178,7 +178,7 @@ impl<'a> TaggedEncoder<'a> {
             return Err(EncodeError::DuplicateTag(spec.tag));
         }
         if self.writes(value, spec) {
-            let at = spec.at(self.at);
+            let at = spec.at_tagged(self.at);
             writer.write_unsigned_varint(spec.tag);
             let size = value.size_value(at);
             writer.write_unsigned_varint(

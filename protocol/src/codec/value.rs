@@ -394,12 +394,17 @@ impl<T: Nullable + 'static> Value for Option<T> {
 
 const _: () = assert!(STRING_BYTES_MAX == i16::MAX as usize);
 
-/// A struct that may be null: a byte before it, negative for null.
+/// A struct that may be null: a byte before it, negative for null. As a tagged field it is an unsigned varint, zero for null.
 pub(crate) fn decode_nullable_struct<T: Value>(
     reader: &mut Reader,
     at: At,
 ) -> Result<Option<T>, DecodeError> {
-    if reader.read_i8()? < 0 {
+    let null = if at.tagged {
+        reader.read_unsigned_varint()? == 0
+    } else {
+        reader.read_i8()? < 0
+    };
+    if null {
         Ok(None)
     } else {
         T::decode_value(reader, at).map(Some)
@@ -412,6 +417,7 @@ pub(crate) fn encode_nullable_struct<T: Value>(
     at: At,
 ) -> Result<(), EncodeError> {
     match value {
+        None if at.tagged => writer.write_i8(0),
         None => writer.write_i8(-1),
         Some(value) => {
             writer.write_i8(1);

@@ -109,7 +109,7 @@ message! {
         subscribed_topic_regex: Option<StrBytes> [0.., nullable 0..],
         rebalance_timeout_ms: i32 [0..] = -1,
         server_assignor: Option<StrBytes> [0.., nullable 0..],
-        classic_member_metadata: Option<ClassicMemberMetadata> [0.., nullable 0.., null] tag 0 [0..],
+        classic_member_metadata: Option<ClassicMemberMetadata> [0.., nullable 0..] tag 0 [0..],
     }
 
     /// The value of `classic_member_metadata` in `ConsumerGroupMemberMetadataValue`.
@@ -195,7 +195,7 @@ message! {
     TopicPartitions {
         topic_id: Uuid [0..],
         partitions: Vec<i32> [0..],
-        assignment_epochs: Option<Vec<i32>> [0.., nullable 0.., null] tag 0 [0..],
+        assignment_epochs: Option<Vec<i32>> [0.., nullable 0..] tag 0 [0..],
     }
 }
 

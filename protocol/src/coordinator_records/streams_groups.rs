@@ -48,7 +48,7 @@ message! {
         epoch: i32 [0..],
         metadata_hash: i64 [0..],
         validated_topology_epoch: i32 [0..] tag 0 [0..] = -1,
-        last_assignment_configs: Option<Vec<LastAssignmentConfig>> [0.., nullable 0.., null] tag 1 [0..],
+        last_assignment_configs: Option<Vec<LastAssignmentConfig>> [0.., nullable 0..] tag 1 [0..],
     }
 
     /// An element of `last_assignment_configs`.
@@ -173,7 +173,7 @@ message! {
     TaskIds {
         subtopology_id: StrBytes [0..],
         partitions: Vec<i32> [0..],
-        assignment_epochs: Option<Vec<i32>> [0.., nullable 0.., null] tag 0 [0..],
+        assignment_epochs: Option<Vec<i32>> [0.., nullable 0..] tag 0 [0..],
     }
 }
 
