@@ -247,22 +247,69 @@ impl BatchRefusal {
     }
 }
 
+impl BatchRefusal {
+    /// The words of refusals that say nothing of the batch.
+    fn fixed_text(&self) -> &'static str {
+        match self {
+            BatchRefusal::ZstdTooOld => "zstd needs Produce version 7 or later",
+            BatchRefusal::NotLeader => "this broker does not lead the partition",
+            BatchRefusal::Control => "clients may not write control records",
+            BatchRefusal::Transactional => "no transaction is open for the producer",
+            BatchRefusal::ClaimsAppendTime => {
+                "a producer may not set the time stamp type to LogAppendTime"
+            }
+            _ => "refused",
+        }
+    }
+}
+
+impl BatchRefusal {
+    /// The words of refusals that blame the producer's id, epoch or sequence.
+    fn fmt_producer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BatchRefusal::NegativeSequence { base_sequence } => {
+                write!(
+                    f,
+                    "a producer id needs a sequence and epoch from 0, not {base_sequence}"
+                )
+            }
+            BatchRefusal::StaleEpoch {
+                producer_id,
+                epoch,
+                seen,
+            } => {
+                write!(
+                    f,
+                    "epoch {epoch} of producer {producer_id} is older than {seen}"
+                )
+            }
+            BatchRefusal::OutOfOrder {
+                producer_id,
+                base_sequence,
+                last_sequence,
+            } => write!(
+                f,
+                "sequence {base_sequence} of producer {producer_id} does not follow {last_sequence}"
+            ),
+            _ => f.write_str(self.fixed_text()),
+        }
+    }
+}
+
 impl fmt::Display for BatchRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            BatchRefusal::ZstdTooOld
+            | BatchRefusal::NotLeader
+            | BatchRefusal::Control
+            | BatchRefusal::Transactional
+            | BatchRefusal::ClaimsAppendTime => f.write_str(self.fixed_text()),
             BatchRefusal::NotOneBatch { batches } => {
                 let what = if *batches == 0 { "none" } else { "more" };
                 write!(
                     f,
                     "a produce takes one record batch per partition, here is {what}"
                 )
-            }
-            BatchRefusal::ZstdTooOld => f.write_str("zstd needs Produce version 7 or later"),
-            BatchRefusal::NotLeader => f.write_str("this broker does not lead the partition"),
-            BatchRefusal::Control => f.write_str("clients may not write control records"),
-            BatchRefusal::Transactional => f.write_str("no transaction is open for the producer"),
-            BatchRefusal::ClaimsAppendTime => {
-                f.write_str("a producer may not set the time stamp type to LogAppendTime")
             }
             BatchRefusal::OldFormat(magic) => write!(f, "record format {magic}; send format 2"),
             BatchRefusal::Corrupt(error) => write!(f, "damaged batch: {error}"),
@@ -298,36 +345,15 @@ impl fmt::Display for BatchRefusal {
                     "header counts {counted} records, its offsets span {spanned}"
                 )
             }
-            BatchRefusal::NegativeSequence { base_sequence } => {
-                write!(
-                    f,
-                    "a producer id needs a sequence and epoch from 0, not {base_sequence}"
-                )
-            }
             BatchRefusal::Faults { total, .. } => {
                 write!(
                     f,
                     "{total} records of the batch are refused; none was written"
                 )
             }
-            BatchRefusal::StaleEpoch {
-                producer_id,
-                epoch,
-                seen,
-            } => {
-                write!(
-                    f,
-                    "epoch {epoch} of producer {producer_id} is older than {seen}"
-                )
-            }
-            BatchRefusal::OutOfOrder {
-                producer_id,
-                base_sequence,
-                last_sequence,
-            } => write!(
-                f,
-                "sequence {base_sequence} of producer {producer_id} does not follow {last_sequence}"
-            ),
+            BatchRefusal::NegativeSequence { .. }
+            | BatchRefusal::StaleEpoch { .. }
+            | BatchRefusal::OutOfOrder { .. } => self.fmt_producer(f),
             BatchRefusal::Storage { reason } => f.write_str(reason),
         }
     }

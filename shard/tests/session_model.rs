@@ -24,6 +24,17 @@ struct Consumer {
 }
 
 impl Consumer {
+    fn new(core: u16, keys: &[PartitionKey]) -> Consumer {
+        Consumer {
+            session: SessionKey { core, id: 1 },
+            is_open: false,
+            positions: keys.iter().map(|key| (*key, 0)).collect(),
+            moved: Vec::new(),
+            waiting: None,
+            read: BTreeMap::new(),
+        }
+    }
+
     fn ask(&mut self, node: &mut Node, random: &mut Random) {
         let wants = |keys: &mut dyn Iterator<Item = &PartitionKey>,
                      positions: &BTreeMap<_, i64>| {
@@ -124,16 +135,7 @@ fn run_model(seed: u64) {
     );
     node.settle();
     let mut written: BTreeMap<PartitionKey, Vec<Vec<u8>>> = BTreeMap::new();
-    let mut consumers: Vec<_> = (0..3)
-        .map(|core| Consumer {
-            session: SessionKey { core, id: 1 },
-            is_open: false,
-            positions: keys.iter().map(|key| (*key, 0)).collect(),
-            moved: Vec::new(),
-            waiting: None,
-            read: BTreeMap::new(),
-        })
-        .collect();
+    let mut consumers: Vec<_> = (0..3).map(|core| Consumer::new(core, &keys)).collect();
     for step in 0..400 {
         let consumer = &mut consumers[random.below(3) as usize];
         match random.below(12) {
