@@ -6,7 +6,7 @@ declare -A SERVER_PIDS=()
 start_server() {
     local dir=$1 port=$2 pid
     [ -x "${ODRADEK_BINARY:-}" ] || { echo "start_server: ODRADEK_BINARY='${ODRADEK_BINARY:-}' is no program" >&2; return 1; }
-    if port_open 127.0.0.1 "$port"; then echo "start_server: port $port is in use" >&2; return 1; fi
+    if ! wait_for_free_port 127.0.0.1 "$port" 5; then echo "start_server: port $port is in use" >&2; return 1; fi
     mkdir -p "$dir"
     "$ODRADEK_BINARY" dev --data-dir "$dir" --listen "127.0.0.1:$port" >>"$dir.log" 2>&1 </dev/null &
     pid=$!

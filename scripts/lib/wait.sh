@@ -13,27 +13,37 @@ wait_for_port() {
     done
 }
 
-# wait_for_exit PID SECONDS: until the process is gone (a zombie counts as gone).
+# process_gone PID: true when it has ended; a zombie counts as gone once its last thread, and so its sockets, are.
+process_gone() {
+    kill -0 "$1" 2>/dev/null || return 0
+    [ "$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null)" = Z ] || return 1
+    [ "$(ls "/proc/$1/task" 2>/dev/null | wc -l)" -le 1 ]
+}
+
+# wait_for_exit PID SECONDS: until the process is gone.
 wait_for_exit() {
-    local pid=$1 deadline=$((SECONDS + $2))
-    while kill -0 "$pid" 2>/dev/null && [ "$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$pid/status" 2>/dev/null)" != Z ]; do
+    local deadline=$((SECONDS + $2))
+    until process_gone "$1"; do
         [ "$SECONDS" -lt "$deadline" ] || return 1
         sleep 0.1
     done
 }
 
-# free_port: prints a port that nothing listened on a moment ago, with PORT+1 free as well.
+# wait_for_free_port HOST PORT SECONDS: until nothing accepts there any more.
+wait_for_free_port() {
+    local deadline=$((SECONDS + $3))
+    while port_open "$1" "$2"; do
+        [ "$SECONDS" -lt "$deadline" ] || return 1
+        sleep 0.1
+    done
+}
+
+# free_port: prints a port that nothing listens on, with PORT+1 free as well. Below the range the kernel takes client ports
+# from: there, a client that tries again while the server is down can connect to itself, and the server finds its port taken.
 free_port() {
-    python3 - <<'P'
-import socket
-while True:
-    first = socket.socket(); first.bind(("127.0.0.1", 0)); port = first.getsockname()[1]
-    second = socket.socket()
-    try:
-        second.bind(("127.0.0.1", port + 1))
-    except OSError:
-        continue
-    print(port)
-    break
-P
+    local port
+    while :; do
+        port=$((20000 + RANDOM % 12000))
+        if ! port_open 127.0.0.1 "$port" && ! port_open 127.0.0.1 $((port + 1)); then echo "$port"; return; fi
+    done
 }
