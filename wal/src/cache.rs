@@ -255,7 +255,8 @@ impl PageCache {
     }
 
     pub(crate) fn insert(&mut self, file: u32, page: u32, entries: Arc<IndexPage>) {
-        let bytes = entries.len() * std::mem::size_of::<(crate::types::ReplicaId, IndexEntry)>() + 96;
+        let bytes =
+            entries.len() * std::mem::size_of::<(crate::types::ReplicaId, IndexEntry)>() + 96;
         self.pages.insert((file, page), entries, bytes);
     }
 
@@ -264,17 +265,30 @@ impl PageCache {
         self.footer_bytes += footer.len();
         self.footers.push_back((file, footer));
         while self.footer_bytes > self.footer_bytes_max {
-            let Some((_, old)) = self.footers.pop_front() else { return };
+            let Some((_, old)) = self.footers.pop_front() else {
+                return;
+            };
             self.footer_bytes -= old.len();
         }
     }
 
     /// A page of a footer that is still here, decoded.
-    pub(crate) fn from_footer(&mut self, file: u32, page: u32, nonce: u64, footer_position: u64) -> Option<Arc<IndexPage>> {
+    pub(crate) fn from_footer(
+        &mut self,
+        file: u32,
+        page: u32,
+        nonce: u64,
+        footer_position: u64,
+    ) -> Option<Arc<IndexPage>> {
         let (_, footer) = self.footers.iter().find(|(found, _)| *found == file)?;
         let at = page as usize * BLOCK_BYTES;
         let bytes = footer.get(at..at + BLOCK_BYTES)?;
-        let entries = Arc::new(decode_index_page(bytes, nonce, footer_position + at as u64, page)?);
+        let entries = Arc::new(decode_index_page(
+            bytes,
+            nonce,
+            footer_position + at as u64,
+            page,
+        )?);
         self.insert(file, page, Arc::clone(&entries));
         Some(entries)
     }

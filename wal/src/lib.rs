@@ -11,6 +11,8 @@ mod checkpoint_file;
 mod checksum;
 mod control;
 mod footer;
+#[cfg(test)]
+mod golden;
 pub mod io;
 mod layout;
 pub mod log;

@@ -268,7 +268,10 @@ impl Lookup<'_> {
             if self.all_damaged(replica, &extent, cursor)
                 && let Some((first, last)) = self.damage_within(replica, cursor, extent.end)
             {
-                return Plan::Refuse(ReadRefusal::Damaged { first: Offset(first), last: Offset(last) });
+                return Plan::Refuse(ReadRefusal::Damaged {
+                    first: Offset(first),
+                    last: Offset(last),
+                });
             }
             loop {
                 let entries = match self.entries_from(replica, &extent, cursor) {
@@ -306,7 +309,8 @@ impl Lookup<'_> {
     /// Nothing of the extent from `from` on is readable: its index, or all of it, is gone. Then the index is not asked for.
     fn all_damaged(&self, replica: ReplicaId, extent: &Extent, from: i64) -> bool {
         let from = from.max(extent.base);
-        self.damage_within(replica, from, extent.end).is_some_and(|(first, last)| first <= from && last >= extent.end - 1)
+        self.damage_within(replica, from, extent.end)
+            .is_some_and(|(first, last)| first <= from && last >= extent.end - 1)
     }
 
     /// The first damaged range that touches `[from, to)`.
@@ -386,7 +390,12 @@ impl Lookup<'_> {
             return Some(entries);
         }
         let segment = self.segments.get(file)?;
-        self.pages.from_footer(file, page, segment.nonce, u64::from(segment.footer_position))
+        self.pages.from_footer(
+            file,
+            page,
+            segment.nonce,
+            u64::from(segment.footer_position),
+        )
     }
 
     fn payload(&mut self, file: u32, entry: &IndexEntry) -> Option<Bytes> {

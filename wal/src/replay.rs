@@ -520,19 +520,45 @@ impl Replay {
     }
 
     /// Sealed segments whose files are gone: every extent in them is lost. The slots are walked only then.
-    fn name_the_vanished(&mut self, disk: &mut dyn Disk, log: &mut Log) -> Result<(), RecoveryError> {
-        let present = disk.list().map_err(|failure| RecoveryError::Io(FileName::Superblock, failure))?;
-        let sealed = log.segments.iter().filter(|(_, segment)| segment.state == SegmentState::Sealed && segment.extents > 0);
-        let gone: Vec<u32> = sealed.map(|(file, _)| file).filter(|file| !present.contains(&FileName::Segment(*file))).collect();
+    fn name_the_vanished(
+        &mut self,
+        disk: &mut dyn Disk,
+        log: &mut Log,
+    ) -> Result<(), RecoveryError> {
+        let present = disk
+            .list()
+            .map_err(|failure| RecoveryError::Io(FileName::Superblock, failure))?;
+        let sealed = log
+            .segments
+            .iter()
+            .filter(|(_, segment)| segment.state == SegmentState::Sealed && segment.extents > 0);
+        let gone: Vec<u32> = sealed
+            .map(|(file, _)| file)
+            .filter(|file| !present.contains(&FileName::Segment(*file)))
+            .collect();
         if gone.is_empty() {
             return Ok(());
         }
         let replicas: Vec<ReplicaId> = log.slots.iter().map(|(replica, _)| replica).collect();
         for replica in replicas {
-            let extents: Vec<_> = log.slots.extents(replica).filter(|extent| gone.contains(&extent.segment)).collect();
+            let extents: Vec<_> = log
+                .slots
+                .extents(replica)
+                .filter(|extent| gone.contains(&extent.segment))
+                .collect();
             for extent in extents {
-                let range = DamagedRange { first: Offset(extent.base), last: Offset(extent.end - 1) };
-                self.name_damage(log, replica, range, extent.segment, 0, u64::from(extent.bytes));
+                let range = DamagedRange {
+                    first: Offset(extent.base),
+                    last: Offset(extent.end - 1),
+                };
+                self.name_damage(
+                    log,
+                    replica,
+                    range,
+                    extent.segment,
+                    0,
+                    u64::from(extent.bytes),
+                );
             }
         }
         Ok(())

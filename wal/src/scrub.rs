@@ -48,13 +48,21 @@ impl Log {
         self.scrubber.next_us = now.monotonic_us + self.scrub_pause_us(reading.length as u64);
         self.segments.at(file).pins += 1;
         let name = FileName::Segment(file);
-        self.read_file(Purpose::Scrub, name, reading.position, reading.length, IoClass::Background, out);
+        self.read_file(
+            Purpose::Scrub,
+            name,
+            reading.position,
+            reading.length,
+            IoClass::Background,
+            out,
+        );
     }
 
     /// The whole of the sealed segments in one period.
     fn scrub_pause_us(&self, bytes: u64) -> u64 {
         let total = (self.segments.count(SegmentState::Sealed) as u64 * self.segment_bytes).max(1);
-        let pause = u128::from(bytes) * u128::from(self.options.scrub_period_ms) * 1_000 / u128::from(total);
+        let pause = u128::from(bytes) * u128::from(self.options.scrub_period_ms) * 1_000
+            / u128::from(total);
         u64::try_from(pause).unwrap_or(u64::MAX)
     }
 
@@ -62,12 +70,18 @@ impl Log {
         if self.scrubber.frames.is_empty() {
             return self.next_scrub_page();
         }
-        let start = self.scrubber.frames.front().map(|(_, entry)| u64::from(entry.position) & !(BLOCK_BYTES as u64 - 1))?;
+        let start = self
+            .scrubber
+            .frames
+            .front()
+            .map(|(_, entry)| u64::from(entry.position) & !(BLOCK_BYTES as u64 - 1))?;
         let (mut end, mut frames) = (0, 0);
         for (_, entry) in &self.scrubber.frames {
             let frame_start = u64::from(entry.position);
-            let frame_end = (frame_start + entry.frame_bytes() as u64).next_multiple_of(BLOCK_BYTES as u64);
-            let joins = frame_start >= start && frame_end - start <= READ_BYTES && self.scrubber.alone == 0;
+            let frame_end =
+                (frame_start + entry.frame_bytes() as u64).next_multiple_of(BLOCK_BYTES as u64);
+            let joins =
+                frame_start >= start && frame_end - start <= READ_BYTES && self.scrubber.alone == 0;
             if frames > 0 && !joins {
                 break;
             }
@@ -75,7 +89,11 @@ impl Log {
             frames += 1;
         }
         self.scrubber.alone = self.scrubber.alone.saturating_sub(1);
-        Some(Reading { position: start, length: (end - start) as usize, frames })
+        Some(Reading {
+            position: start,
+            length: (end - start) as usize,
+            frames,
+        })
     }
 
     /// The next index page of this segment, or the first of the next one.
@@ -83,22 +101,35 @@ impl Log {
         let (file, page) = (self.scrubber.file, self.scrubber.page);
         let here = |found: u32| if found == file { page } else { 0 };
         let sealed = self.segments.iter().filter(|(found, segment)| {
-            segment.state == SegmentState::Sealed && segment.extents > 0 && here(*found) < segment.index_pages
+            segment.state == SegmentState::Sealed
+                && segment.extents > 0
+                && here(*found) < segment.index_pages
         });
         let files: Vec<u32> = sealed.map(|(found, _)| found).collect();
-        let next = files.iter().copied().find(|found| *found >= file).or_else(|| files.first().copied())?;
+        let next = files
+            .iter()
+            .copied()
+            .find(|found| *found >= file)
+            .or_else(|| files.first().copied())?;
         let page = here(next);
         (self.scrubber.file, self.scrubber.page) = (next, page + 1);
         if next < file {
             // A round is done: the last segment begins anew too.
             self.scrubber.page = 1;
         }
-        let position = u64::from(self.segments.at(next).footer_position) + u64::from(self.scrubber.page - 1) * BLOCK_BYTES as u64;
-        Some(Reading { position, length: BLOCK_BYTES, frames: 0 })
+        let position = u64::from(self.segments.at(next).footer_position)
+            + u64::from(self.scrubber.page - 1) * BLOCK_BYTES as u64;
+        Some(Reading {
+            position,
+            length: BLOCK_BYTES,
+            frames: 0,
+        })
     }
 
     pub(crate) fn scrub_io_done(&mut self, _now: Now, result: IoResult, out: &mut Vec<Output>) {
-        let Some(reading) = self.scrubber.reading.take() else { return };
+        let Some(reading) = self.scrubber.reading.take() else {
+            return;
+        };
         let file = self.scrubber.file;
         let segment = self.segments.at(file);
         segment.pins -= 1;
@@ -110,15 +141,22 @@ impl Log {
             return;
         }
         let page = self.scrubber.page - 1;
-        match data.ok().and_then(|data| decode_index_page(&data, nonce, reading.position, page)) {
+        match data
+            .ok()
+            .and_then(|data| decode_index_page(&data, nonce, reading.position, page))
+        {
             Some(entries) => {
                 let live = entries.into_iter().filter(|(replica, entry)| {
-                    self.slots.extents_from(*replica, entry.last).take_while(|extent| extent.base <= entry.base).any(
-                        |extent| extent.segment == file && entry.last < extent.end,
-                    )
+                    self.slots
+                        .extents_from(*replica, entry.last)
+                        .take_while(|extent| extent.base <= entry.base)
+                        .any(|extent| extent.segment == file && entry.last < extent.end)
                 });
                 self.scrubber.frames = live.collect();
-                self.scrubber.frames.make_contiguous().sort_unstable_by_key(|(_, entry)| entry.position);
+                self.scrubber
+                    .frames
+                    .make_contiguous()
+                    .sort_unstable_by_key(|(_, entry)| entry.position);
             }
             None => out.push(Output::Damaged {
                 replica: None,
@@ -130,21 +168,41 @@ impl Log {
         }
     }
 
-    fn scrub_frames(&mut self, reading: Reading, nonce: u64, data: Result<Bytes, IoFailure>, out: &mut Vec<Output>) {
+    fn scrub_frames(
+        &mut self,
+        reading: Reading,
+        nonce: u64,
+        data: Result<Bytes, IoFailure>,
+        out: &mut Vec<Output>,
+    ) {
         let file = self.scrubber.file;
         if data.is_err() && reading.frames > 1 {
             self.scrubber.alone = reading.frames;
             return;
         }
         for _ in 0..reading.frames {
-            let Some((replica, entry)) = self.scrubber.frames.pop_front() else { return };
+            let Some((replica, entry)) = self.scrubber.frames.pop_front() else {
+                return;
+            };
             let start = u64::from(entry.position);
-            let sound = data
-                .as_ref()
-                .is_ok_and(|data| sound_payload(nonce, replica, &entry, &data[(start - reading.position) as usize..]).is_some());
-            let live = self.slots.extents_from(replica, entry.last).any(|extent| extent.segment == file && extent.base <= entry.base);
+            let sound = data.as_ref().is_ok_and(|data| {
+                sound_payload(
+                    nonce,
+                    replica,
+                    &entry,
+                    &data[(start - reading.position) as usize..],
+                )
+                .is_some()
+            });
+            let live = self
+                .slots
+                .extents_from(replica, entry.last)
+                .any(|extent| extent.segment == file && extent.base <= entry.base);
             if !sound && live {
-                let range = DamagedRange { first: Offset(entry.base), last: Offset(entry.last) };
+                let range = DamagedRange {
+                    first: Offset(entry.base),
+                    last: Offset(entry.last),
+                };
                 self.mark_damaged(replica, range, file, start, out);
             }
         }

@@ -1,7 +1,7 @@
 //! What the log's tests share: small options, batches that can be told apart, short calls.
 #![allow(dead_code)]
 
-use odradek_wal::simulation::Driver;
+use odradek_wal::simulation::{Driver, SimulatedDisk};
 use odradek_wal::*;
 
 /// 128 KiB segments, small caches.
@@ -163,4 +163,45 @@ pub fn durable_lsn(outputs: &[Output]) -> Option<Lsn> {
         Output::DurableTo { lsn } => Some(*lsn),
         _ => None,
     })
+}
+
+/// Reopens after the test changed the disk.
+pub fn reopen(disk: SimulatedDisk, now: Now) -> (Driver, RecoveryReport) {
+    let options = LogOptions {
+        seed: 4_711,
+        ..options()
+    };
+    Driver::open(disk, options, now, &mut IgnoreAll)
+        .map_err(|(_, error)| error)
+        .expect("the log recovers")
+}
+
+/// Where `needle` lies in a segment file.
+pub fn find(disk: &SimulatedDisk, needle: &[u8]) -> (FileName, u64) {
+    for file in disk.file_names() {
+        if let FileName::Segment(_) = file
+            && let Some(at) = disk
+                .bytes(file)
+                .unwrap()
+                .windows(needle.len())
+                .position(|window| window == needle)
+        {
+            return (file, at as u64);
+        }
+    }
+    panic!("the payload is on no segment");
+}
+
+pub fn damaged_outputs(driver: &mut Driver) -> Vec<(Option<ReplicaId>, Offset, Offset)> {
+    let outputs = driver.take_outputs();
+    let damaged = outputs.into_iter().filter_map(|output| match output {
+        Output::Damaged {
+            replica,
+            first,
+            last,
+            ..
+        } => Some((replica, first, last)),
+        _ => None,
+    });
+    damaged.collect()
 }
