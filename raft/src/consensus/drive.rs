@@ -304,7 +304,13 @@ impl Raft {
                 endpoints: self.own_endpoints(),
             });
             let epoch = self.epoch;
-            self.send(now, Peer::Node(voter.id), Sent::End { epoch }, request, actions);
+            self.send(
+                now,
+                Peer::Node(voter.id),
+                Sent::End { epoch },
+                request,
+                actions,
+            );
         }
     }
 
@@ -440,7 +446,8 @@ impl Raft {
         {
             return state.leader_endpoint.clone();
         }
-        self.voter_endpoint(id, &self.options.listener_name).cloned()
+        self.voter_endpoint(id, &self.options.listener_name)
+            .cloned()
     }
 
     /// The request an answer belongs to, if that is still the one under way.

@@ -29,7 +29,10 @@ impl Raft {
             Ok(granted) => (ErrorCode::None, granted),
             Err(error) => (error, false),
         };
-        let response = Response::Vote(self.quorum_response(error, listener), VoteResult { granted });
+        let response = Response::Vote(
+            self.quorum_response(error, listener),
+            VoteResult { granted },
+        );
         self.emit(Action::Reply { token, response }, actions);
     }
 

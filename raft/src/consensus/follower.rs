@@ -57,7 +57,14 @@ impl Raft {
             }
             (Sent::End { .. }, Response::EndQuorumEpoch(_)) => self.on_end_response(peer),
             (Sent::Fetch { .. }, Response::Fetch(_, result)) if !failed => {
-                self.on_fetch_result(now, peer, *result, actions);
+                // Only the leader answers without an error, and only the one that is followed counts.
+                let followed = matches!(&self.role, Role::Follower(state)
+                    if quorum.leader.leader_id == Some(state.leader_id));
+                if followed {
+                    self.on_fetch_result(now, peer, *result, actions);
+                } else {
+                    self.back_off(now, peer);
+                }
             }
             (Sent::FetchSnapshot { id, position, .. }, Response::FetchSnapshot(_, result)) => {
                 let error = quorum.error;
@@ -102,9 +109,13 @@ impl Raft {
         actions: &mut Vec<Action>,
     ) {
         match (sent, error) {
-            (Sent::Vote { pre_vote: true, epoch }, ErrorCode::UnsupportedVersion)
-                if epoch == self.epoch =>
-            {
+            (
+                Sent::Vote {
+                    pre_vote: true,
+                    epoch,
+                },
+                ErrorCode::UnsupportedVersion,
+            ) if epoch == self.epoch => {
                 self.on_pre_vote_unsupported(now, actions);
             }
             _ => self.back_off(now, peer),
@@ -136,13 +147,6 @@ impl Raft {
         result: FetchResult,
         actions: &mut Vec<Action>,
     ) {
-        let from_leader = match &self.role {
-            Role::Follower(state) => peer == Peer::Node(state.leader_id) || self.is_bootstrap(peer),
-            _ => false,
-        };
-        if !from_leader {
-            return self.back_off(now, peer);
-        }
         if let Some(at) = result.diverging {
             let to = self.log.truncation_point(at).max(0);
             return self.truncate_for_leader(now, to, actions);
@@ -236,13 +240,7 @@ impl Raft {
         }
     }
 
-    fn begin_download(
-        &mut self,
-        now: Now,
-        peer: Peer,
-        id: SnapshotId,
-        actions: &mut Vec<Action>,
-    ) {
+    fn begin_download(&mut self, now: Now, peer: Peer, id: SnapshotId, actions: &mut Vec<Action>) {
         if id.offset <= 0 || id.epoch < 0 || id.epoch > self.epoch {
             return self.back_off(now, peer);
         }
@@ -278,10 +276,6 @@ impl Raft {
             state.leader_gone = true;
             state.fetch_deadline_us = state.fetch_deadline_us.min(soon);
         }
-    }
-
-    fn is_bootstrap(&self, peer: Peer) -> bool {
-        matches!(peer, Peer::Bootstrap(_))
     }
 }
 

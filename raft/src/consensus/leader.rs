@@ -5,9 +5,7 @@ use odradek_protocol::ErrorCode;
 
 use super::event::Action;
 use super::log::Position;
-use super::message::{
-    FetchRequest, FetchResult, QuorumDescription, ReplicaDescription, Response,
-};
+use super::message::{FetchRequest, FetchResult, QuorumDescription, ReplicaDescription, Response};
 use super::raft::Raft;
 use super::role::{Leader, Progress, Role};
 use super::types::{LeaderAndEpoch, Now, OffsetAndEpoch, ReplicaKey};
@@ -135,10 +133,7 @@ impl Raft {
     /// high watermark rose or leadership ended.
     pub(super) fn answer_parked(&mut self, now: Now, all: bool, actions: &mut Vec<Action>) {
         for parked in std::mem::take(&mut self.parked) {
-            if all
-                || parked.deadline_us <= now.monotonic_us
-                || !self.must_wait(&parked.request)
-            {
+            if all || parked.deadline_us <= now.monotonic_us || !self.must_wait(&parked.request) {
                 self.answer_fetch(parked.token, &parked.listener, &parked.request, actions);
             } else {
                 self.parked.push_back(parked);
@@ -217,8 +212,7 @@ impl Raft {
         if let Some(offset) = offset {
             if offset >= log_end {
                 progress.last_caught_up_ms = now.wall_ms;
-            } else if progress.log_end_at_last_fetch > 0
-                && offset >= progress.log_end_at_last_fetch
+            } else if progress.log_end_at_last_fetch > 0 && offset >= progress.log_end_at_last_fetch
             {
                 progress.last_caught_up_ms = progress.last_fetch_ms;
             }
@@ -310,12 +304,7 @@ impl Raft {
         times.get(needed - 1).map(|time| time + timeout_us)
     }
 
-    pub(super) fn on_describe_request(
-        &mut self,
-        now: Now,
-        token: u64,
-        actions: &mut Vec<Action>,
-    ) {
+    pub(super) fn on_describe_request(&mut self, now: Now, token: u64, actions: &mut Vec<Action>) {
         let description = self.describe_quorum(now);
         let response = Response::DescribeQuorum(Box::new(description));
         self.emit(Action::Reply { token, response }, actions);
@@ -351,9 +340,7 @@ impl Raft {
             high_watermark: self.told_high_watermark(),
             voters: voters
                 .iter()
-                .map(|voter| {
-                    self.describe_replica(now, voter.key, leader.replicas.get(&voter.key))
-                })
+                .map(|voter| self.describe_replica(now, voter.key, leader.replicas.get(&voter.key)))
                 .collect(),
             observers,
             nodes: voters

@@ -80,7 +80,11 @@ impl LogIndex {
         let end = self.end();
         assert_eq!(batch.base, end.offset, "a batch must follow the log end");
         assert!(batch.epoch >= end.epoch, "epochs never go back in a log");
-        if self.epochs.last().is_none_or(|last| last.epoch < batch.epoch) {
+        if self
+            .epochs
+            .last()
+            .is_none_or(|last| last.epoch < batch.epoch)
+        {
             self.epochs
                 .push(OffsetAndEpoch::new(batch.base, batch.epoch));
         }

@@ -13,6 +13,7 @@ mod log;
 mod message;
 pub mod quorum_state;
 mod raft;
+mod recovery;
 mod role;
 mod snapshots;
 mod transitions;
@@ -28,10 +29,8 @@ pub use message::{
     ReplicaDescription, Request, Response, VoteRequest, VoteResult,
 };
 pub use quorum_state::QuorumState;
-pub use raft::{
-    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Damage, LogView, Persisted, ProposeRefusal, Raft,
-    RecoveryError, Remedy,
-};
+pub use raft::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ProposeRefusal, Raft};
+pub use recovery::{Damage, LogView, Persisted, RecoveryError, Remedy};
 pub use types::{
     Endpoint, LeaderAndEpoch, NO_DIRECTORY, Now, OffsetAndEpoch, Options, Peer, ReplicaKey,
     SnapshotId,

@@ -122,9 +122,7 @@ pub fn encode_slot(state: &QuorumState, counter: u64) -> [u8; SLOT_BYTES] {
     copy[8..16].copy_from_slice(&counter.to_be_bytes());
     copy[16..20].copy_from_slice(&state.epoch.to_be_bytes());
     copy[20..24].copy_from_slice(&state.leader_id.unwrap_or(-1).to_be_bytes());
-    let voted = state
-        .voted
-        .unwrap_or(ReplicaKey::new(-1, NO_DIRECTORY));
+    let voted = state.voted.unwrap_or(ReplicaKey::new(-1, NO_DIRECTORY));
     copy[24..28].copy_from_slice(&voted.id.to_be_bytes());
     copy[28..44].copy_from_slice(&voted.directory_id.0);
     let crc = crc32c::crc32c(&copy[..COPY_CRC_AT]);
@@ -164,9 +162,10 @@ pub fn recover_slots(first: &[u8], second: &[u8]) -> RecoveredSlots {
     match slots {
         [Slot::Empty, Slot::Empty] => RecoveredSlots::Empty,
         [Slot::Empty, Slot::Good(1, state)] => RecoveredSlots::Found { state, counter: 1 },
-        [Slot::Good(first, first_state), Slot::Good(second, second_state)]
-            if first.abs_diff(second) == 1 =>
-        {
+        [
+            Slot::Good(first, first_state),
+            Slot::Good(second, second_state),
+        ] if first.abs_diff(second) == 1 => {
             let (counter, state) = if first > second {
                 (first, first_state)
             } else {

@@ -97,9 +97,7 @@ impl Ballots {
 }
 
 fn count(ids: &BTreeSet<i32>, voters: &VoterSet) -> usize {
-    ids.iter()
-        .filter(|id| voters.by_id(**id).is_some())
-        .count()
+    ids.iter().filter(|id| voters.by_id(**id).is_some()).count()
 }
 
 /// Serves the log.

@@ -45,11 +45,27 @@ impl Raft {
         };
         let size = size.unwrap_or(0);
         if error != ErrorCode::None {
-            return self.answer_snapshot(token, listener, &request, error, size, Bytes::new(), actions);
+            return self.answer_snapshot(
+                token,
+                listener,
+                &request,
+                error,
+                size,
+                Bytes::new(),
+                actions,
+            );
         }
         self.note_fetch(now, &request.replica, None);
         if self.snapshot_reads.len() >= SNAPSHOT_READS_MAX {
-            return self.answer_snapshot(token, listener, &request, error, size, Bytes::new(), actions);
+            return self.answer_snapshot(
+                token,
+                listener,
+                &request,
+                error,
+                size,
+                Bytes::new(),
+                actions,
+            );
         }
         let wanted = request
             .bytes_max
@@ -92,7 +108,15 @@ impl Raft {
             (None, _, _) => (ErrorCode::SnapshotNotFound, Bytes::new()),
         };
         let size = size.unwrap_or(0);
-        self.answer_snapshot(read.token, &read.listener, &request, error, size, bytes, actions);
+        self.answer_snapshot(
+            read.token,
+            &read.listener,
+            &request,
+            error,
+            size,
+            bytes,
+            actions,
+        );
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -184,7 +208,9 @@ impl Raft {
         actions: &mut Vec<Action>,
     ) {
         let id = view.id;
-        if self.download_mut().is_some_and(|download| download.id == id)
+        if self
+            .download_mut()
+            .is_some_and(|download| download.id == id)
             && let Role::Follower(state) = &mut self.role
         {
             state.download = None;
@@ -217,7 +243,10 @@ impl Raft {
 
     pub(super) fn on_snapshot_failed(&mut self, now: Now, id: SnapshotId) {
         let leader_id = self.leader().leader_id;
-        if self.download_mut().is_some_and(|download| download.id == id) {
+        if self
+            .download_mut()
+            .is_some_and(|download| download.id == id)
+        {
             if let Role::Follower(state) = &mut self.role {
                 state.download = None;
             }
@@ -269,4 +298,3 @@ impl Raft {
         }
     }
 }
-

@@ -77,9 +77,8 @@ impl Raft {
             let reachable = said
                 .leader_id
                 .is_some_and(|id| self.address_of(id, endpoint).is_some());
-            let named_before = known == said.leader_id
-                && matches!(self.role, Role::Unattached(_))
-                && reachable;
+            let named_before =
+                known == said.leader_id && matches!(self.role, Role::Unattached(_)) && reachable;
             if known.is_some() && !named_before {
                 return;
             }

@@ -130,8 +130,9 @@ pub struct MalformedResponse;
 
 impl std::fmt::Display for MalformedResponse {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .write_str("a raft response without exactly one topic and partition, or of the wrong kind")
+        formatter.write_str(
+            "a raft response without exactly one topic and partition, or of the wrong kind",
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use odradek_protocol::messages::{
 };
 
 use super::{
-    MalformedResponse, METADATA_TOPIC, METADATA_TOPIC_ID, ResponseBody, error_of, key, leader_of,
+    METADATA_TOPIC, METADATA_TOPIC_ID, MalformedResponse, ResponseBody, error_of, key, leader_of,
     only, text, unnamed_endpoint,
 };
 use crate::consensus::message::{
@@ -169,11 +169,7 @@ write_epoch_response!(
     begin_quorum_epoch_response,
     BeginQuorumEpochResponse
 );
-write_epoch_response!(
-    write_end,
-    end_quorum_epoch_response,
-    EndQuorumEpochResponse
-);
+write_epoch_response!(write_end, end_quorum_epoch_response, EndQuorumEpochResponse);
 
 fn write_fetch(
     quorum: &QuorumResponse,
