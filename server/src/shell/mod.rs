@@ -347,7 +347,7 @@ fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, StartError> {
         socket.listen(1024)?;
         Ok(socket.into())
     };
-    build().map_err(|error| {
+    bind_patiently(build).map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 "Another program listens there: stop it, or choose another port"
@@ -364,6 +364,19 @@ fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, StartError> {
             "cannot listen on {address}: {error}. {advice} ({key})"
         ))
     })
+}
+
+/// Tries for as long as a predecessor that was just killed may take to let go of its port.
+fn bind_patiently(build: impl Fn() -> io::Result<TcpListener>) -> io::Result<TcpListener> {
+    const TRIES: u32 = 40;
+    const PAUSE: Duration = Duration::from_millis(50);
+    for _ in 1..TRIES {
+        match build() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => std::thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
+    build()
 }
 
 /// SIGTERM and SIGINT once: shut down. Again: go at once, as a shell counts it (128 + signal).

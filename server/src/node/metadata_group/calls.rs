@@ -182,16 +182,8 @@ impl MetadataGroup {
     }
 
     /// The metadata.version that records are written at: the one they set themselves, or the one in force.
-    fn level_for(&mut self, records: &[MetadataRecord]) -> i16 {
-        let set = records.iter().find_map(|record| match record {
-            MetadataRecord::FeatureLevel(feature) if *feature.name == *METADATA_VERSION => {
-                Some(feature.feature_level)
-            }
-            _ => None,
-        });
-        let committed = self.controller.committed().metadata_version();
-        self.level = set.unwrap_or(if committed > 0 { committed } else { self.level });
-        self.level
+    fn level_for(&self, records: &[MetadataRecord]) -> i16 {
+        level_set_by(records).unwrap_or(self.level)
     }
 
     fn create_topics(&mut self, core: &mut Core, token: RequestToken, names: &[StrBytes]) {
@@ -312,6 +304,16 @@ fn raft_answer(
             )),
         };
     deliver(core, group, token, answer);
+}
+
+/// The metadata.version that these records put in force, if any does.
+pub(super) fn level_set_by(records: &[MetadataRecord]) -> Option<i16> {
+    records.iter().rev().find_map(|record| match record {
+        MetadataRecord::FeatureLevel(feature) if *feature.name == *METADATA_VERSION => {
+            Some(feature.feature_level)
+        }
+        _ => None,
+    })
 }
 
 /// A topic that nobody created by hand: the defaults, and for the offsets topic Kafka's own settings.

@@ -78,7 +78,7 @@ pub struct MetadataGroup {
     writes: VecDeque<(u64, Lsn)>,
     applied: i64,
     epoch: Option<i32>,
-    /// metadata.version in force, or about to be.
+    /// metadata.version as the log has it, committed or not.
     level: i16,
     waiting: VecDeque<Waiting>,
     /// Requests that consensus has in hand.
@@ -98,6 +98,7 @@ pub struct MetadataGroup {
 impl MetadataGroup {
     /// A group before its first tick.
     pub fn new(parts: GroupParts) -> Self {
+        let level = parts.controller.committed().metadata_version();
         Self {
             raft: parts.raft,
             controller: parts.controller,
@@ -108,7 +109,7 @@ impl MetadataGroup {
             writes: VecDeque::new(),
             applied: parts.applied,
             epoch: None,
-            level: 0,
+            level,
             waiting: VecDeque::new(),
             raft_calls: slab::Slab::new(),
             unpublished: None,
@@ -455,6 +456,9 @@ impl MetadataGroup {
             return Ok(());
         }
         let records = decode_batch(&batch.bytes)?;
+        if let Some(level) = calls::level_set_by(&records) {
+            self.level = level;
+        }
         self.controller
             .replay(&records, batch.base, batch.epoch)
             .map_err(|error| error.to_string())
