@@ -235,15 +235,7 @@ impl Run {
                 self.trace.push("checkpoint".into());
             }
             87..90 => self.driver.tick(120),
-            90..93 => {
-                let policy = RetentionPolicy {
-                    ms: -1,
-                    bytes: 20_000,
-                };
-                self.driver.log.set_retention(replica, policy);
-                self.driver.log.set_high_watermark(replica, state.log_end);
-                self.driver.tick(500);
-            }
+            90..93 => self.act_retention(replica, &state),
             93..96 if state.log_end > state.log_start => {
                 let from = state.log_start;
                 let end = state.log_end;
@@ -253,6 +245,16 @@ impl Run {
             96..98 => self.driver.tick(1_100),
             _ => self.driver.tick(7),
         }
+    }
+
+    fn act_retention(&mut self, replica: ReplicaId, state: &ReplicaState) {
+        let policy = RetentionPolicy {
+            ms: -1,
+            bytes: 20_000,
+        };
+        self.driver.log.set_retention(replica, policy);
+        self.driver.log.set_high_watermark(replica, state.log_end);
+        self.driver.tick(500);
     }
 
     fn act_append(&mut self, replica: ReplicaId, state: &ReplicaState) {
