@@ -151,7 +151,14 @@ class Session {
     void metadata() throws Exception {
         Thread.sleep(500); // both have published what was made
         each("named", ApiKeys.METADATA, (v, wire) -> asking(v, named("data"), named("made-v7")));
-        each("unknown and bad names", ApiKeys.METADATA, (v, wire) -> asking(Math.max(v, 4), named("nowhere"), named("a/b")).setAllowAutoTopicCreation(v < 4));
+        // Below v4 every unknown name asked for is created: a bad one only, there.
+        each("unknown and bad names", ApiKeys.METADATA, (v, wire) -> v < 4 ? asking(v, named("a/b")) : asking(v, named("nowhere"), named("a/b")));
+        compare.both("prepare auto-creation", wire -> {
+            wire.call(ApiKeys.METADATA, (short) 9, asking(9, named("automatic")).setAllowAutoTopicCreation(true));
+            ready(wire, "automatic", 1);
+            return Normal.JSON.textNode("ready");
+        });
+        compare.call("auto-created", ApiKeys.METADATA, 9, wire -> asking(9, named("automatic")));
         each("none", ApiKeys.METADATA, (v, wire) -> asking(v).setTopics(v == 0 ? List.of(named("more")) : List.of()));
         for (int v : new int[] {1, 9, 12, 13}) compare.call("all", ApiKeys.METADATA, v, wire -> asking(v).setTopics(null));
         for (int v : new int[] {12, 13}) {
@@ -246,8 +253,9 @@ class Session {
     static MemoryRecords recounted(int count) { return withChecksum(copy -> copy.putInt(57, count)); }
 
     /** The batch with some header field changed and its checksum made right again. */
-    static MemoryRecords withChecksum(Consumer<ByteBuffer> change) {
-        ByteBuffer copy = copied();
+    static MemoryRecords withChecksum(Consumer<ByteBuffer> change) { return withChecksum(copied(), change); }
+
+    static MemoryRecords withChecksum(ByteBuffer copy, Consumer<ByteBuffer> change) {
         change.accept(copy);
         copy.putInt(17, (int) org.apache.kafka.common.utils.Crc32C.compute(copy, 21, copy.limit() - 21));
         return MemoryRecords.readableRecords(copy);
@@ -287,7 +295,8 @@ class Session {
     static MemoryRecords sequenced(long producer, int epoch, int sequence, int count) {
         SimpleRecord[] records = new SimpleRecord[count];
         for (int at = 0; at < count; at++) records[at] = new SimpleRecord(TIME, ("s" + (sequence + at)).getBytes());
-        return MemoryRecords.withIdempotentRecords(Compression.NONE, producer, (short) epoch, sequence, records);
+        MemoryRecords made = MemoryRecords.withIdempotentRecords(Compression.NONE, producer, (short) epoch, Math.max(sequence, 0), records);
+        return sequence >= 0 ? made : withChecksum(made.buffer().duplicate(), bytes -> bytes.putInt(53, sequence)); // Kafka's own builder refuses it
     }
 
     // ---- Fetch, ListOffsets, OffsetForLeaderEpoch ----
