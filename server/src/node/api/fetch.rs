@@ -35,6 +35,8 @@ pub struct FetchGather {
     /// Shards asked, by part number.
     shards: Vec<u16>,
     answered: Vec<bool>,
+    /// Partitions the session holds in the shards that answered.
+    session_partitions: usize,
     /// Whether the parts still out were told to answer at once.
     unparked: bool,
 }
@@ -287,6 +289,7 @@ fn dispatch(
         replies: Vec::new(),
         answered: vec![false; parts],
         shards,
+        session_partitions: 0,
         unparked: false,
     };
     if parts == 0 {
@@ -372,6 +375,7 @@ pub fn absorb(
     reply: FetchReply,
 ) -> Vec<(u16, Event)> {
     gather.answered[token.part as usize] = true;
+    gather.session_partitions += reply.session_partitions;
     gather.replies.extend(reply.partitions);
     if gather.unparked {
         return Vec::new();
@@ -405,6 +409,19 @@ pub fn cancel(gather: &FetchGather, token: RequestToken) -> Vec<(u16, Event)> {
         .collect()
 }
 
+/// Tells the cache how large the session is now; one that became empty is closed.
+fn settle_session(core: &mut Core, gather: &mut FetchGather) {
+    if gather.session_id == 0 {
+        return;
+    }
+    let unresolved = core.unresolved.get(&gather.session_id).map_or(0, Vec::len);
+    let partitions = gather.session_partitions + unresolved;
+    if let Some(closed) = core.sessions.resize(gather.session_id, partitions) {
+        gather.session_id = 0;
+        close_sessions(core, vec![closed]);
+    }
+}
+
 /// One topic of a response.
 struct TopicAnswer {
     topic: TopicName,
@@ -417,7 +434,8 @@ struct Encoding {
     topics: Vec<TopicAnswer>,
 }
 
-pub fn finish(core: &mut Core, meta: RequestMeta, gather: FetchGather) {
+pub fn finish(core: &mut Core, meta: RequestMeta, mut gather: FetchGather) {
+    settle_session(core, &mut gather);
     let by_id = meta.version >= TOPIC_ID_VERSION;
     let mut topics: Vec<TopicAnswer> = Vec::new();
     let mut positions: hashbrown::HashMap<[u8; 16], usize, foldhash::fast::FixedState> =

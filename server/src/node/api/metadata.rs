@@ -7,7 +7,7 @@ use super::super::{Core, TopicFound};
 use super::auto_create::{self, Creation};
 use super::{CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED, TOPIC_OPERATIONS};
 use odradek_protocol::codec::{EncodeError, Writer};
-use odradek_protocol::messages::MetadataRequest;
+use odradek_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use odradek_protocol::{ErrorCode, StrBytes, Uuid};
 use odradek_raft::image::{MetadataImage, PartitionView, TopicView};
 
@@ -42,10 +42,17 @@ pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal>
     Ok(())
 }
 
+/// The name a topic is asked for by; none when an id is given, whatever stands beside it (Java sends an empty name then).
+fn wanted_name(topic: &MetadataRequestTopic) -> Option<&StrBytes> {
+    topic.name.as_ref().filter(|_| topic.topic_id == Uuid::ZERO)
+}
+
 fn missing_topics(core: &Core, body: &MetadataRequest) -> Vec<StrBytes> {
     let mut missing = Vec::new();
     for topic in body.topics.iter().flatten() {
-        let Some(name) = &topic.name else { continue };
+        let Some(name) = wanted_name(topic) else {
+            continue;
+        };
         if core.topic_by_name(name).is_none() && is_topic_name(name) && !missing.contains(name) {
             missing.push(name.detached());
         }
@@ -81,7 +88,7 @@ pub fn answer(
     } else {
         let topics = body.topics.iter().flatten();
         topics
-            .map(|topic| find(core, topic.name.as_ref(), topic.topic_id, created))
+            .map(|topic| find(core, wanted_name(topic), topic.topic_id, created))
             .collect()
     };
     let mut writer = begin_response(&meta);
