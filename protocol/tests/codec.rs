@@ -404,11 +404,23 @@ fn varints_reach_both_ends() {
 
 #[test]
 fn maps_keyed_by_shared_strings_are_looked_up_by_text() {
-    let keys = ["", "a", "topic-1", "ä漢🧵", "a somewhat longer name of a topic, past any inline path of a hasher"];
-    let standard: std::collections::HashMap<StrBytes, usize> =
-        keys.iter().enumerate().map(|(index, key)| (StrBytes::from(*key), index)).collect();
-    let ordered: std::collections::BTreeMap<StrBytes, usize> =
-        keys.iter().enumerate().map(|(index, key)| (StrBytes::from(*key), index)).collect();
+    let keys = [
+        "",
+        "a",
+        "topic-1",
+        "ä漢🧵",
+        "a somewhat longer name of a topic, past any inline path of a hasher",
+    ];
+    let standard: std::collections::HashMap<StrBytes, usize> = keys
+        .iter()
+        .enumerate()
+        .map(|(index, key)| (StrBytes::from(*key), index))
+        .collect();
+    let ordered: std::collections::BTreeMap<StrBytes, usize> = keys
+        .iter()
+        .enumerate()
+        .map(|(index, key)| (StrBytes::from(*key), index))
+        .collect();
     for (index, key) in keys.iter().enumerate() {
         assert_eq!(standard.get(*key), Some(&index));
         assert_eq!(ordered.get(*key), Some(&index));

@@ -580,7 +580,7 @@ impl Shard {
         if epoch == partition.leader_epoch {
             return (epoch, partition.offsets.log_end().0);
         }
-        if epoch > partition.leader_epoch {
+        if epoch < 0 || epoch > partition.leader_epoch {
             return (-1, -1);
         }
         let log = &self.directories[usize::from(partition.directory)].log;

@@ -70,6 +70,12 @@ impl Shard {
         let (producers, unsaved) = self.directories[directory].recovered.take(replica, log_end);
         let had_producers = producers.is_some();
         let topic = self.topic_for(&create);
+        // Said once a topic and node: by the shard of its first partition.
+        if key.partition == 0 && create.config.cleanup.compact {
+            self.message(Message::CompactionNotDone {
+                topic: create.topic_name.clone(),
+            });
+        }
         let partition = Partition {
             key,
             topic,
@@ -155,11 +161,6 @@ impl Shard {
             config: create.config.clone(),
             partitions: Vec::new(),
         };
-        if topic.config.cleanup.compact {
-            self.message(Message::CompactionNotDone {
-                topic: topic.name.clone(),
-            });
-        }
         let topic = self.topics.insert(topic) as u32;
         self.topic_index.insert(id, topic);
         topic
@@ -176,7 +177,11 @@ impl Shard {
         let newly_compacted = config.cleanup.compact && !topic.config.cleanup.compact;
         topic.config = config;
         let (name, slots) = (topic.name.clone(), topic.partitions.clone());
-        if newly_compacted {
+        let first = PartitionKey {
+            topic_id,
+            partition: 0,
+        };
+        if newly_compacted && self.index.contains_key(&first) {
             self.message(Message::CompactionNotDone { topic: name });
         }
         for slot in slots {

@@ -403,10 +403,15 @@ impl Shard {
         let mut reply = ProducePartitionReply::refused(key, refusal.error_code());
         if let Some(slot) = self.index.get(&key) {
             let partition = self.partition(*slot);
-            reply.log_start_offset = partition.offsets.log_start().0;
+            if refusal.tells_log_start() {
+                reply.log_start_offset = partition.offsets.log_start().0;
+            }
             reply.leader_epoch = partition.leader_epoch;
         }
-        reply.error_message = Some(refusal.to_string());
+        // Words of its own only where single records are at fault; else clients show the code's.
+        if matches!(refusal, BatchRefusal::Faults { .. }) {
+            reply.error_message = Some(refusal.to_string());
+        }
         reply.record_errors = refusal.into_record_errors();
         reply
     }

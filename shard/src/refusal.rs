@@ -232,6 +232,21 @@ impl BatchRefusal {
         }
     }
 
+    /// Whether the answer names where the log starts: Kafka does so for all that its log's checks refuse, and not for what
+    /// is refused earlier or as one of the usual errors of a replica.
+    pub(crate) fn tells_log_start(&self) -> bool {
+        !self.is_of_shape()
+            && !matches!(
+                self,
+                BatchRefusal::Corrupt(_)
+                    | BatchRefusal::NotLeader
+                    | BatchRefusal::TooLarge { .. }
+                    | BatchRefusal::LargerThanSegment { .. }
+                    | BatchRefusal::RequiredAcks { .. }
+                    | BatchRefusal::Storage { .. }
+            )
+    }
+
     /// The records at fault, as the response lists them.
     pub fn into_record_errors(self) -> Vec<RecordError> {
         match self {

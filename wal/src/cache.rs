@@ -273,7 +273,7 @@ impl PageCache {
     }
 
     /// A page of a footer that is still here, decoded.
-    pub(crate) fn from_footer(
+    pub(crate) fn page_of_footer(
         &mut self,
         file: u32,
         page: u32,

@@ -390,7 +390,7 @@ impl Lookup<'_> {
             return Some(entries);
         }
         let segment = self.segments.get(file)?;
-        self.pages.from_footer(
+        self.pages.page_of_footer(
             file,
             page,
             segment.nonce,

@@ -482,10 +482,8 @@ impl Replay {
     ) {
         let after = lsn >= self.meta.lsn;
         match control {
-            Control::Create { replica, create } if after => {
-                if log.slots.get(replica).is_none() {
-                    log.apply_create(replica, &create);
-                }
+            Control::Create { replica, create } if after && log.slots.get(replica).is_none() => {
+                log.apply_create(replica, &create);
             }
             Control::Truncate { replica, to } => {
                 if lsn >= self.meta.issued_lsn {

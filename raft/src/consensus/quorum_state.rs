@@ -33,7 +33,7 @@ const MAGIC: [u8; 4] = *b"ODQS";
 const FORMAT_VERSION: u32 = 1;
 
 const _: () = assert!(COPY_CRC_AT + 4 == COPY_BYTES);
-const _: () = assert!(COPY_POSITIONS[1] % 512 == 0 && COPY_BYTES <= 512);
+const _: () = assert!(COPY_POSITIONS[1].is_multiple_of(512) && COPY_BYTES <= 512);
 
 /// What must never be forgotten: the epoch, and whom this replica voted for or follows in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -104,5 +104,8 @@ fn a_cut_log_without_its_snapshot_is_refused() {
         vec![formatted(&[1])],
     )
     .err();
-    assert_eq!(error, Some(RecoveryError::SnapshotMissing { log_start: 10 }));
+    assert_eq!(
+        error,
+        Some(RecoveryError::SnapshotMissing { log_start: 10 })
+    );
 }

@@ -2,7 +2,11 @@
 //! snapshot files, and the rules of votes as text files. Many nodes under faults are in `tests/simulation`.
 
 mod damage;
+mod elections;
+mod followers;
 mod single_voter;
 mod slots;
 mod snapshot_file;
 mod support;
+mod wire;
+mod zz_shell;

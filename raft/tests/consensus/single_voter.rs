@@ -85,7 +85,11 @@ fn proposals_get_their_offsets_at_once_and_commit_when_durable() {
     .unwrap();
     let mut actions = Vec::new();
     raft.step(at(0), Event::Tick, &mut actions);
-    raft.step(at(0), Event::QuorumStateDurable { counter: 2 }, &mut actions);
+    raft.step(
+        at(0),
+        Event::QuorumStateDurable { counter: 2 },
+        &mut actions,
+    );
     actions.clear();
     let records = [Bytes::from_static(b"one"), Bytes::from_static(b"two")];
     let range = raft.propose(at(1), 1, &records, &mut actions).unwrap();

@@ -56,7 +56,10 @@ fn a_write_torn_at_any_sector_is_not_damage() {
             }
             match recover_slots(&torn[0], &torn[1]) {
                 RecoveredSlots::Empty => assert_eq!(last, 1),
-                RecoveredSlots::Found { counter, state: found } => {
+                RecoveredSlots::Found {
+                    counter,
+                    state: found,
+                } => {
                     assert!(counter == last || counter + 1 == last);
                     assert_eq!(found, state(counter as i32));
                 }
@@ -91,7 +94,10 @@ fn damage_is_told() {
     old[1] = written(1)[1].clone();
     assert!(matches!(
         recover_slots(&old[0], &old[1]),
-        RecoveredSlots::Damaged(SlotDamage::Counters { first: 4, second: 1 })
+        RecoveredSlots::Damaged(SlotDamage::Counters {
+            first: 4,
+            second: 1
+        })
     ));
 }
 

@@ -17,14 +17,14 @@ pub fn at(ms: u64) -> Now {
 }
 
 pub fn key(id: i32) -> ReplicaKey {
-    ReplicaKey::new(id, Uuid([id as u8 + 100; 16]))
+    ReplicaKey::new(id, Uuid([(id as u8).wrapping_add(100); 16]))
 }
 
 pub fn endpoint(id: i32) -> Endpoint {
     Endpoint {
         name: "CONTROLLER".to_owned(),
         host: format!("node{id}"),
-        port: 9000 + id as u16,
+        port: 9000u16.wrapping_add(id as u16),
     }
 }
 

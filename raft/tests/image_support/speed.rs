@@ -42,14 +42,12 @@ fn records_are_applied_and_published() {
     let begun = Instant::now();
     let (first, delta) = builder.publish().expect("no transaction is open");
     tell("changes published", delta.topics.partitions.len(), begun);
-    let mut offset = records.len() as i64;
     let changes: Vec<_> = (1..=topics as u128)
         .flat_map(|number| (0..per_topic as i32).map(move |index| change(number, index, 7)))
         .collect();
     let begun = Instant::now();
-    for record in &changes {
+    for (offset, record) in (records.len() as i64..).zip(&changes) {
         builder.apply(record, offset, 1).expect("the records fit");
-        offset += 1;
     }
     tell(
         "records that change, each chunk copied",

@@ -1,5 +1,5 @@
 //! What the log's tests share: small options, batches that can be told apart, short calls.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::result_large_err)]
 
 use odradek_wal::simulation::{Driver, SimulatedDisk};
 use odradek_wal::*;
