@@ -9,4 +9,3 @@ mod slots;
 mod snapshot_file;
 mod support;
 mod wire;
-mod zz_shell;
