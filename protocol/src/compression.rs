@@ -87,11 +87,11 @@ pub fn decompress(
             bytes_max,
         ),
         Compression::Snappy => snappy(input, bytes_max),
-        Compression::Lz4 => read_bounded(
-            compression,
-            lz4_flex::frame::FrameDecoder::new(input),
-            bytes_max,
-        ),
+        Compression::Lz4 => {
+            check_lz4_end(input)?;
+            let decoder = lz4_flex::frame::FrameDecoder::new(input);
+            read_bounded(compression, decoder, bytes_max)
+        }
         Compression::Zstd => {
             let decoder = zstd::stream::read::Decoder::with_buffer(input);
             read_bounded(
@@ -118,6 +118,29 @@ fn read_bounded(
         return Err(CompressionError::TooLarge { bytes_max });
     }
     Ok(output)
+}
+
+/// The decoder takes a frame whose end mark is cut off. Java's does not: its consumers would stand still at such a batch.
+fn check_lz4_end(input: &[u8]) -> Result<(), CompressionError> {
+    const BLOCK_CHECKSUMS: u8 = 1 << 4;
+    const CONTENT_SIZE: u8 = 1 << 3;
+    const DICTIONARY_ID: u8 = 1;
+    let cut_off = || malformed(Compression::Lz4, "frame is cut off");
+    let flags = *input.get(4).ok_or_else(cut_off)?;
+    let given = |flag: u8, bytes: usize| if flags & flag != 0 { bytes } else { 0 };
+    // Magic, flags, block descriptor, what the flags add, header checksum.
+    let header_bytes = 4 + 1 + 1 + given(CONTENT_SIZE, 8) + given(DICTIONARY_ID, 4) + 1;
+    let mut rest = input.get(header_bytes..).ok_or_else(cut_off)?;
+    loop {
+        let (size, after) = rest.split_first_chunk::<4>().ok_or_else(cut_off)?;
+        // The highest bit says that the block is not compressed.
+        let size = (u32::from_le_bytes(*size) & 0x7fff_ffff) as usize;
+        if size == 0 {
+            return Ok(());
+        }
+        let block_bytes = size + given(BLOCK_CHECKSUMS, 4);
+        rest = after.get(block_bytes..).ok_or_else(cut_off)?;
+    }
 }
 
 fn snappy(input: &[u8], bytes_max: usize) -> Result<Vec<u8>, CompressionError> {

@@ -104,6 +104,20 @@ fn batches_are_read_back_in_every_compression() {
 }
 
 #[test]
+fn streams_that_are_cut_anywhere_are_refused() {
+    let input: Vec<u8> = (0..3_000_u32).flat_map(u32::to_le_bytes).collect();
+    for compression in [Compression::Gzip, Compression::Lz4, Compression::Zstd] {
+        let mut stream = Vec::new();
+        compress(compression, None, &input, &mut stream).expect("it compresses");
+        for end in 1..stream.len() {
+            let cut = decompress(compression, &stream[..end], 1 << 20);
+            assert!(cut.is_err(), "{compression:?} cut to {end} bytes");
+        }
+        assert_eq!(decompress(compression, &stream, 1 << 20), Ok(input.clone()));
+    }
+}
+
+#[test]
 fn a_leader_patches_without_touching_the_checksum() {
     let mut batch = sample(Compression::Lz4, 1).to_vec();
     set_base_offset(&mut batch, 123_456);

@@ -26,6 +26,8 @@ const DEFAULT_FEATURES: [(&str, i16); 3] = [
 /// Segments of the metadata log: small, since snapshots cut it.
 const METADATA_SEGMENT_BYTES: u64 = 32 << 20;
 const METADATA_BYTES_MAX: u64 = 4 << 30;
+/// Segments that a shard's log needs room for.
+const SEGMENTS_MIN: u64 = 5;
 
 /// Who the first controllers of the cluster are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,12 +96,18 @@ pub fn format(config: &ServerConfig, plan: &FormatPlan) -> Result<Vec<String>, F
                     directory.display()
                 ));
             }
+            check_ours(config, plan, directory)?;
             continue;
         }
-        check_empty(directory)?;
         todo.push(directory);
     }
     let shards = config.shards.unwrap_or_else(default_shards);
+    for directory in &todo {
+        check_room(config, directory, shards)?;
+    }
+    for directory in &todo {
+        check_empty(directory)?;
+    }
     let mut lines = Vec::new();
     for directory in todo {
         let directory_id = match (&voters, *directory == config.metadata_dir) {
@@ -127,6 +135,50 @@ pub fn format(config: &ServerConfig, plan: &FormatPlan) -> Result<Vec<String>, F
         lines.push("All directories are formatted already; nothing was changed.".to_string());
     }
     Ok(lines)
+}
+
+/// A directory that is formatted already and left as it is must be this node's, of this cluster.
+fn check_ours(
+    config: &ServerConfig,
+    plan: &FormatPlan,
+    directory: &Path,
+) -> Result<(), FormatRefusal> {
+    let identity =
+        MetaProperties::read(directory).map_err(|error| FormatRefusal(error.to_string()))?;
+    if identity.cluster_id != plan.cluster_id {
+        return refuse(format!(
+            "{} is formatted for cluster {}, not for {}: give -t that cluster's id, or correct log.dirs",
+            directory.display(),
+            identity.cluster_id,
+            plan.cluster_id
+        ));
+    }
+    if identity.node_id != config.node_id {
+        return refuse(format!(
+            "{} is formatted for node {}, but this is node {}: correct node.id or log.dirs",
+            directory.display(),
+            identity.node_id,
+            config.node_id
+        ));
+    }
+    Ok(())
+}
+
+/// Whether what the directory may hold is enough for its shards' smallest logs.
+fn check_room(config: &ServerConfig, directory: &Path, shards: u16) -> Result<(), FormatRefusal> {
+    let existing = directory.ancestors().find(|folder| folder.exists());
+    let bytes = directory_bytes(config, existing.unwrap_or(Path::new(".")));
+    let needed = SEGMENTS_MIN * segment_bytes_for(bytes, u32::from(shards)) * u64::from(shards);
+    if bytes >= needed {
+        return Ok(());
+    }
+    refuse(format!(
+        "{} may hold {} MiB, and {shards} shards need {} MiB of space at least: use a larger file system, raise \
+         odradek.data.dir.bytes.max, or set odradek.shards to less",
+        directory.display(),
+        bytes >> 20,
+        needed >> 20
+    ))
 }
 
 /// One shard per processor this process may use.
