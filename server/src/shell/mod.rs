@@ -208,7 +208,7 @@ impl Shell {
             .collect::<Result<Vec<_>, _>>()?;
         let http = options
             .http
-            .map(|address| bind(address, "odradek.http.address"))
+            .map(|address| bind(address, "odradek.metrics.listener"))
             .transpose()?;
         let local = |listener: &TcpListener| {
             let address = listener.local_addr();
