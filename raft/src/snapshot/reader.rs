@@ -229,8 +229,8 @@ impl SnapshotReader {
         let Some((batch::SNAPSHOT_HEADER, value)) = controls.into_iter().next() else {
             return Err(SnapshotError::HeaderMissing);
         };
-        let header: SnapshotHeaderRecord =
-            batch::read_control(batch::SNAPSHOT_HEADER, value).map_err(|fault| self.fault(fault))?;
+        let header: SnapshotHeaderRecord = batch::read_control(batch::SNAPSHOT_HEADER, value)
+            .map_err(|fault| self.fault(fault))?;
         self.header_seen = true;
         Ok(SnapshotPart::Header(SnapshotHeader {
             last_contained_log_timestamp_ms: header.last_contained_log_timestamp,
