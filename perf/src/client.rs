@@ -1,0 +1,313 @@
+//! Blocking calls to one server, for what comes before and after the load. The load itself is in `driver`.
+
+use crate::PerfError;
+use bytes::Bytes;
+use odradek_protocol::api::{request_header_version, response_header_version};
+use odradek_protocol::codec::{Reader, Writer};
+use odradek_protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader,
+    create_topics_request::CreatableTopic, metadata_request::MetadataRequestTopic,
+};
+use odradek_protocol::{ApiKey, Message, StrBytes, Uuid};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// The client id in every request.
+pub const CLIENT_ID: &str = "odradek-perf";
+
+/// The longest answer that is read, bytes.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// How long one call may take.
+const CALL_SECONDS_MAX: u64 = 30;
+
+/// A connection that asks one thing at a time.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    address: String,
+    correlation_id: i32,
+    versions: BTreeMap<i16, (i16, i16)>,
+}
+
+/// A topic as the load needs it.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// Its name.
+    pub name: StrBytes,
+    /// Its id.
+    pub id: Uuid,
+    /// Its partitions, from 0 on.
+    pub partitions: i32,
+    /// HOST:PORT of the broker that leads them all.
+    pub leader: String,
+}
+
+impl Client {
+    /// Connects to `address` (HOST:PORT) and asks which versions the server speaks.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or does not speak Kafka's protocol.
+    pub fn connect(address: &str) -> Result<Client, PerfError> {
+        let doing = || format!("connecting to {address}");
+        let stream =
+            TcpStream::connect(address).map_err(|error| PerfError::network(doing(), error))?;
+        let limit = Some(Duration::from_secs(CALL_SECONDS_MAX));
+        stream
+            .set_nodelay(true)
+            .and_then(|()| stream.set_read_timeout(limit))
+            .map_err(|error| PerfError::network(doing(), error))?;
+        let mut client = Client {
+            stream,
+            address: address.to_string(),
+            correlation_id: 0,
+            versions: BTreeMap::new(),
+        };
+        let request = ApiVersionsRequest {
+            client_software_name: CLIENT_ID.into(),
+            client_software_version: env!("CARGO_PKG_VERSION").into(),
+            ..Default::default()
+        };
+        let answer: ApiVersionsResponse = client.call_at(ApiKey::ApiVersions, 3, &request)?;
+        refuse("ApiVersions", answer.error_code, None)?;
+        client.versions = answer
+            .api_keys
+            .iter()
+            .map(|api| (api.api_key, (api.min_version, api.max_version)))
+            .collect();
+        Ok(client)
+    }
+
+    /// The highest version of an API that both sides speak.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn version(&self, key: ApiKey) -> Result<i16, PerfError> {
+        let ours = key.api().versions();
+        let theirs = self.versions.get(&key.as_i16()).copied();
+        theirs
+            .map(|(first, last)| (first.max(ours.first), last.min(ours.last)))
+            .filter(|(first, last)| first <= last)
+            .map(|(_, last)| last)
+            .ok_or_else(|| {
+                let name = key.name();
+                PerfError::Protocol(format!(
+                    "{name}: the server offers {theirs:?}, this program speaks {} to {}",
+                    ours.first, ours.last
+                ))
+            })
+    }
+
+    /// Asks and waits for the answer, at the highest version that both speak.
+    ///
+    /// # Errors
+    /// When the connection breaks, no answer comes within 30 s, or the answer cannot be read.
+    pub fn call<Request: Message, Answer: Message>(
+        &mut self,
+        key: ApiKey,
+        request: &Request,
+    ) -> Result<Answer, PerfError> {
+        let version = self.version(key)?;
+        self.call_at(key, version, request)
+    }
+
+    fn call_at<Request: Message, Answer: Message>(
+        &mut self,
+        key: ApiKey,
+        version: i16,
+        request: &Request,
+    ) -> Result<Answer, PerfError> {
+        self.correlation_id += 1;
+        let mut writer = Writer::frame();
+        write_header(&mut writer, key, version, self.correlation_id)
+            .and_then(|()| request.encode(&mut writer, version))
+            .map_err(|error| PerfError::codec(key.name(), error))?;
+        let segments = writer
+            .finish_frame()
+            .map_err(|error| PerfError::codec(key.name(), error))?;
+        let answer = self.exchange(&segments).map_err(|error| {
+            PerfError::network(format!("{} to {}", key.name(), self.address), error)
+        })?;
+        let mut reader = Reader::new(answer);
+        let header = ResponseHeader::decode(&mut reader, response_header_version(key, version))
+            .map_err(|error| PerfError::codec(key.name(), error))?;
+        if header.correlation_id != self.correlation_id {
+            return Err(PerfError::Protocol(format!(
+                "{}: correlation id {} came back as {}",
+                key.name(),
+                self.correlation_id,
+                header.correlation_id
+            )));
+        }
+        Answer::decode(&mut reader, version).map_err(|error| PerfError::codec(key.name(), error))
+    }
+
+    fn exchange(&mut self, segments: &[Bytes]) -> std::io::Result<Bytes> {
+        for segment in segments {
+            self.stream.write_all(segment)?;
+        }
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > ANSWER_BYTES_MAX {
+            return Err(std::io::Error::other(format!(
+                "an answer of {length} bytes"
+            )));
+        }
+        let mut answer = vec![0; length];
+        self.stream.read_exact(&mut answer)?;
+        Ok(Bytes::from(answer))
+    }
+
+    /// Finds the topic; makes it with `partitions` when it is missing, and waits until every partition has a leader.
+    ///
+    /// # Errors
+    /// When it cannot be made, has another number of partitions, or is led by more than one broker: this load drives one.
+    pub fn ensure_topic(&mut self, name: &str, partitions: i32) -> Result<Topic, PerfError> {
+        let deadline = Instant::now() + Duration::from_secs(CALL_SECONDS_MAX);
+        let mut created = false;
+        loop {
+            match self.find_topic(name)? {
+                Found::Ready(topic) if topic.partitions == partitions => return Ok(topic),
+                Found::Ready(topic) => {
+                    return Err(PerfError::Options(format!(
+                        "topic {name} has {} partitions, not {partitions}; name another topic, or that number",
+                        topic.partitions
+                    )));
+                }
+                Found::Missing if !created => {
+                    self.create_topic(name, partitions)?;
+                    created = true;
+                }
+                Found::Missing | Found::NotReady => {}
+            }
+            if Instant::now() > deadline {
+                return Err(PerfError::Unanswered(format!(
+                    "topic {name} has no leader for every partition after {CALL_SECONDS_MAX} s"
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The topic, which must be there.
+    ///
+    /// # Errors
+    /// When it is not, or has no leaders.
+    pub fn existing_topic(&mut self, name: &str) -> Result<Topic, PerfError> {
+        match self.find_topic(name)? {
+            Found::Ready(topic) => Ok(topic),
+            Found::Missing => Err(PerfError::Options(format!("there is no topic {name}"))),
+            Found::NotReady => Err(PerfError::Options(format!(
+                "not every partition of topic {name} has a leader"
+            ))),
+        }
+    }
+
+    fn find_topic(&mut self, name: &str) -> Result<Found, PerfError> {
+        let request = MetadataRequest {
+            topics: Some(vec![MetadataRequestTopic {
+                name: Some(name.into()),
+                ..Default::default()
+            }]),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        let answer: MetadataResponse = self.call(ApiKey::Metadata, &request)?;
+        let topic = answer.topics.first().ok_or_else(|| {
+            PerfError::Protocol("Metadata: the topic asked for is missing".into())
+        })?;
+        const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+        const LEADER_NOT_AVAILABLE: i16 = 5;
+        match topic.error_code {
+            UNKNOWN_TOPIC_OR_PARTITION => return Ok(Found::Missing),
+            LEADER_NOT_AVAILABLE => return Ok(Found::NotReady),
+            code => refuse(&format!("Metadata of topic {name}"), code, None)?,
+        }
+        let mut leaders = topic.partitions.iter().map(|partition| partition.leader_id);
+        let Some(leader) = leaders.next().filter(|leader| *leader >= 0) else {
+            return Ok(Found::NotReady);
+        };
+        if topic
+            .partitions
+            .iter()
+            .any(|partition| partition.leader_id < 0)
+        {
+            return Ok(Found::NotReady);
+        }
+        if leaders.any(|other| other != leader) {
+            return Err(PerfError::Options(format!(
+                "topic {name} is led by more than one broker; this load drives one"
+            )));
+        }
+        let broker = answer
+            .brokers
+            .iter()
+            .find(|broker| broker.node_id == leader)
+            .ok_or_else(|| PerfError::Protocol(format!("Metadata: broker {leader} is missing")))?;
+        Ok(Found::Ready(Topic {
+            name: name.into(),
+            id: topic.topic_id,
+            partitions: topic.partitions.len() as i32,
+            leader: format!("{}:{}", &*broker.host, broker.port),
+        }))
+    }
+
+    fn create_topic(&mut self, name: &str, partitions: i32) -> Result<(), PerfError> {
+        let request = CreateTopicsRequest {
+            topics: vec![CreatableTopic {
+                name: name.into(),
+                num_partitions: partitions,
+                replication_factor: 1,
+                ..Default::default()
+            }],
+            timeout_ms: 30_000,
+            ..Default::default()
+        };
+        let answer: CreateTopicsResponse = self.call(ApiKey::CreateTopics, &request)?;
+        let topic = answer
+            .topics
+            .first()
+            .ok_or_else(|| PerfError::Protocol("CreateTopics: the topic is missing".into()))?;
+        let message = topic.error_message.as_ref().map(|text| text.to_string());
+        refuse(&format!("CreateTopics {name}"), topic.error_code, message)
+    }
+}
+
+enum Found {
+    Ready(Topic),
+    NotReady,
+    Missing,
+}
+
+/// An error code other than 0 as a refusal.
+pub(crate) fn refuse(what: &str, code: i16, message: Option<String>) -> Result<(), PerfError> {
+    if code == 0 {
+        return Ok(());
+    }
+    Err(PerfError::Refused {
+        what: what.into(),
+        code,
+        message,
+    })
+}
+
+/// Writes the header of a request after the frame's length.
+pub(crate) fn write_header(
+    writer: &mut Writer,
+    key: ApiKey,
+    version: i16,
+    correlation_id: i32,
+) -> Result<(), odradek_protocol::codec::EncodeError> {
+    let header = RequestHeader {
+        request_api_key: key.as_i16(),
+        request_api_version: version,
+        correlation_id,
+        client_id: Some(StrBytes::from_static(CLIENT_ID)),
+        ..Default::default()
+    };
+    header.encode(writer, request_header_version(key, version))
+}
