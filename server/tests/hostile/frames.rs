@@ -30,7 +30,7 @@ pub fn size_zero(node: &Node) {
     closes_after(node, &[0, 0, 0, 2, 0, 18]);
 }
 
-/// Kafka allocates all of it; here 20 such clients may cost a hundredth of what they announce.
+/// Kafka allocates all of it; here the node stays within a quarter of the 2 GiB that 20 such clients announce.
 pub fn announced_bytes(node: &Node) {
     const CLIENTS: usize = 20;
     let announcers: Vec<Client> = (0..CLIENTS)
@@ -50,7 +50,7 @@ pub fn announced_bytes(node: &Node) {
     api_versions(&mut node.client());
     let resident = node.memory_bytes("VmRSS");
     assert!(
-        resident < CLIENTS as u64 * FRAME_BYTES_MAX as u64 / 2,
+        resident < CLIENTS as u64 * FRAME_BYTES_MAX as u64 / 4,
         "{} MiB are resident",
         resident >> 20
     );
