@@ -122,7 +122,7 @@ apis! {
     CreateTopics = 19, [2, 7], Some(5), BOTH, latest_unstable false, forwardable true, cluster_action false;
     DeleteTopics = 20, [1, 6], Some(4), BOTH, latest_unstable false, forwardable true, cluster_action false;
     DeleteRecords = 21, [0, 2], Some(2), BROKER, latest_unstable false, forwardable false, cluster_action false;
-    InitProducerId = 22, [0, 6], Some(2), BROKER, latest_unstable true, forwardable false, cluster_action false;
+    InitProducerId = 22, [0, 5], Some(2), BROKER, latest_unstable true, forwardable false, cluster_action false;
     OffsetForLeaderEpoch = 23, [2, 4], Some(4), BROKER, latest_unstable false, forwardable false, cluster_action false;
     AddPartitionsToTxn = 24, [0, 5], Some(3), BROKER, latest_unstable false, forwardable false, cluster_action false;
     AddOffsetsToTxn = 25, [0, 4], Some(3), BROKER, latest_unstable false, forwardable false, cluster_action false;

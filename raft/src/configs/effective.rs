@@ -111,14 +111,21 @@ impl<'a> ConfigLayers<'a> {
                 source: ConfigSource::DynamicTopic,
             });
         }
+        let own = synonyms.len();
         self.collect(definition.broker_synonyms, &mut synonyms);
         let source = synonyms
             .first()
             .map_or(ConfigSource::Default, |first| first.source);
+        // Kafka lists the broker's chain from the key of the topic key's own unit on; the value and its source are whole.
+        let first = definition.broker_synonyms.first().copied();
+        let named = |synonym: &Synonym| Some(synonym.name.as_str()) == first;
+        let listed = synonyms[own..].iter().position(named);
+        let hidden = own..listed.map_or(synonyms.len(), |place| own + place);
         let value = match synonyms.first() {
             Some(first) if first.source == ConfigSource::DynamicTopic => first.value.clone(),
             _ => self.topic_default(definition),
         };
+        synonyms.drain(hidden);
         Some(EffectiveConfig {
             definition,
             value,

@@ -131,7 +131,10 @@ fn create_result(name: &StrBytes, refusal: Option<&Refusal>) -> CreatePartitions
         error_code: refusal
             .map_or(ErrorCode::None, |refusal| refusal.code)
             .code(),
-        error_message: refusal.and_then(Refusal::text),
+        // An unknown topic is told without words, as Kafka does.
+        error_message: refusal
+            .filter(|refusal| refusal.code != ErrorCode::UnknownTopicOrPartition)
+            .and_then(Refusal::text),
         ..CreatePartitionsTopicResult::default()
     }
 }

@@ -32,9 +32,14 @@ impl QuorumController {
         let repeated = Repeated::of(&asked);
         let too_large = asked.len() > OPERATION_RECORDS_MAX;
         let mut taken = BTreeSet::new();
+        let mut told = BTreeSet::new();
         let mut records = Vec::new();
         let mut response = DeleteTopicsResponse::default();
         for topic in &asked {
+            // What is named twice is refused once.
+            if repeated.holds(topic) && !told.insert((topic.name.clone(), topic.topic_id)) {
+                continue;
+            }
             let found = match too_large {
                 true => Err(Refusal::too_large()),
                 false => self.deletable(topic, &repeated, context.api_version),
@@ -146,5 +151,12 @@ impl Repeated {
             }
         }
         repeated
+    }
+
+    fn holds(&self, topic: &DeleteTopicState) -> bool {
+        match &topic.name {
+            Some(name) => self.names.contains(name),
+            None => self.ids.contains(&topic.topic_id),
+        }
     }
 }

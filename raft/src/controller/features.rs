@@ -88,7 +88,8 @@ impl QuorumController {
             response.error_code = refusal.code.code();
             response.error_message = refusal.text();
         }
-        if context.api_version <= 1 {
+        // Results by feature only of a request that succeeds, as Kafka does since all or nothing is done.
+        if context.api_version <= 1 && first_refusal.is_none() {
             response.results = results;
         }
         ControllerResult::atomic(records, response)

@@ -111,6 +111,7 @@ fn handle(core: &mut Core, request: Request) -> Result<(), FrameRefusal> {
         K::DescribeLogDirs => api::describe_log_dirs::handle(core, request),
         K::ApiVersions => api::api_versions::handle(core, request),
         K::DescribeCluster => api::describe_cluster::handle(core, request),
+        K::IncrementalAlterConfigs => api::alter_configs::handle(core, request),
         K::DescribeConfigs => api::describe_configs::handle(core, request),
         K::ListConfigResources => api::list_config_resources::handle(core, request),
         K::FindCoordinator => api::find_coordinator::handle(core, request),
@@ -129,7 +130,6 @@ fn handle(core: &mut Core, request: Request) -> Result<(), FrameRefusal> {
         | K::DeleteTopics
         | K::CreatePartitions
         | K::AlterConfigs
-        | K::IncrementalAlterConfigs
         | K::UpdateFeatures
         | K::DescribeQuorum
         | K::BrokerRegistration
@@ -185,7 +185,7 @@ pub fn shard_reply(core: &mut Core, token: RequestToken, reply: Reply) {
         core.pending.insert(token.request, pending);
     }
     for (shard, event) in events {
-        core.to_shard(shard, event);
+        core.send_to_shard(shard, event);
     }
 }
 

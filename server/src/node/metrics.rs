@@ -2,7 +2,6 @@
 //! the cores up.
 
 use crate::shell::{Counter, Gauge, Histogram, Registry};
-use odradek_protocol::Uuid;
 use odradek_protocol::api::{API_TABLE, ApiKey};
 
 struct ApiMetrics {
@@ -102,10 +101,5 @@ impl CoreMetrics {
 
     pub fn message(&self) {
         self.messages.add(1);
-    }
-
-    /// Total and usable bytes of a directory's file system, as last read; none when unknown.
-    pub fn directory_space(&self, _directory: Uuid) -> Option<(i64, i64)> {
-        None
     }
 }

@@ -196,7 +196,7 @@ impl Core {
     }
 
     /// Sends an event to a shard, wherever it runs.
-    pub(crate) fn to_shard(&mut self, shard: u16, event: ShardEvent) {
+    pub(crate) fn send_to_shard(&mut self, shard: u16, event: ShardEvent) {
         let core = routing::core_of(shard, self.options.cores);
         if core == self.index {
             self.work.push_back(Work::Shard { shard, event });
@@ -209,7 +209,7 @@ impl Core {
     }
 
     /// Sends mail to a core; to itself without the detour.
-    pub(crate) fn to_core(&mut self, to: u16, mail: Mail) {
+    pub(crate) fn send_to_core(&mut self, to: u16, mail: Mail) {
         if to == self.index {
             self.work.push_back(Work::Mail(mail));
         } else {
@@ -218,9 +218,9 @@ impl Core {
     }
 
     /// Sends mail to every core.
-    pub(crate) fn to_all_cores(&mut self, make: impl Fn() -> Mail) {
+    pub(crate) fn send_to_all_cores(&mut self, make: impl Fn() -> Mail) {
         for core in 0..self.options.cores {
-            self.to_core(core, make());
+            self.send_to_core(core, make());
         }
     }
 
@@ -385,7 +385,7 @@ impl Core {
             if let Gather::Fetch(gather) = &pending.gather {
                 let token = self.token(&pending.meta, 0);
                 for (shard, event) in api::fetch::cancel(gather, token) {
-                    self.to_shard(shard, event);
+                    self.send_to_shard(shard, event);
                 }
             }
         }
@@ -422,14 +422,14 @@ impl Core {
         use odradek_shard::Action;
         match action {
             Action::Reply { token, reply } => {
-                self.to_core(token.core, Mail::ShardReply { token, reply })
+                self.send_to_core(token.core, Mail::ShardReply { token, reply })
             }
             Action::Log { directory, io } => {
                 let log = self.shards[position].first_log + directory as u16;
                 self.out.push(MachineAction::Disk { log, io });
             }
             Action::DirectoryOffline { directory, .. } => {
-                self.to_core(METADATA_CORE, Mail::DirectoryOffline { directory });
+                self.send_to_core(METADATA_CORE, Mail::DirectoryOffline { directory });
             }
             Action::Closed { .. } => self.on_log_closed(),
             Action::Message(message) => {
@@ -506,10 +506,10 @@ impl Core {
         self.closing.logs_left = Some(logs);
         let numbers: Vec<u16> = self.shards.iter().map(|owned| owned.number).collect();
         for number in numbers {
-            self.to_shard(number, ShardEvent::ShutDown);
+            self.send_to_shard(number, ShardEvent::ShutDown);
         }
         if logs == 0 {
-            self.to_core(METADATA_CORE, Mail::ShardsClosed { core: self.index });
+            self.send_to_core(METADATA_CORE, Mail::ShardsClosed { core: self.index });
         }
     }
 
@@ -519,7 +519,7 @@ impl Core {
         };
         *left = left.saturating_sub(1);
         if *left == 0 {
-            self.to_core(METADATA_CORE, Mail::ShardsClosed { core: self.index });
+            self.send_to_core(METADATA_CORE, Mail::ShardsClosed { core: self.index });
         }
     }
 

@@ -3,6 +3,8 @@
 use crate::config::Listener;
 use odradek_protocol::Uuid;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// One data directory.
 #[derive(Clone, Debug)]
@@ -10,6 +12,29 @@ pub struct DirectoryOptions {
     pub id: Uuid,
     /// As configured; what DescribeLogDirs shows.
     pub path: String,
+    /// Kept up to date by whoever may ask the file system.
+    pub space: Arc<DirectorySpace>,
+}
+
+/// Room of a directory's file system in bytes, as last read.
+#[derive(Debug, Default)]
+pub struct DirectorySpace {
+    total_bytes: AtomicI64,
+    usable_bytes: AtomicI64,
+}
+
+impl DirectorySpace {
+    /// Notes what was read: the whole, and what is free for this process.
+    pub fn set(&self, (total_bytes, usable_bytes): (i64, i64)) {
+        self.total_bytes.store(total_bytes, Ordering::Relaxed);
+        self.usable_bytes.store(usable_bytes, Ordering::Relaxed);
+    }
+
+    /// Total and usable; none before the first reading, or when the file system does not tell.
+    pub fn get(&self) -> Option<(i64, i64)> {
+        let total_bytes = self.total_bytes.load(Ordering::Relaxed);
+        (total_bytes > 0).then(|| (total_bytes, self.usable_bytes.load(Ordering::Relaxed)))
+    }
 }
 
 /// A node's fixed facts.

@@ -123,7 +123,7 @@ pub fn on_image(core: &mut Core, update: &ImageUpdate) {
             metadata_offset: image.offset,
             unfenced: update.unfenced,
         });
-        core.to_shard(shard, Event::Metadata(list));
+        core.send_to_shard(shard, Event::Metadata(list));
     }
 }
 

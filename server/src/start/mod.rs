@@ -6,6 +6,7 @@ mod drive;
 mod metadata;
 mod metrics;
 mod options;
+mod space;
 
 pub use drive::drive;
 pub use metadata::BOOTSTRAP_FILE;
@@ -54,6 +55,7 @@ fn start(config: ServerConfig) -> Result<u8, StartError> {
         }));
     }
     drop(epoch_sender);
+    space::watch(&prepared, &shell.registry());
     let pages = metrics::pages(&shell, &prepared);
     let exit = shell.run(logs, pages, builders);
     if exit.code == 0 {
@@ -274,6 +276,7 @@ fn recover(
         }
     );
     for damage in &report.damage {
+        let state = damage.replica.and_then(|replica| log.replica(replica));
         tracing::error!(
             "{}: damaged bytes in {} at {}: offsets {} to {} of {}",
             folder.display(),
@@ -281,11 +284,11 @@ fn recover(
             damage.position,
             damage.range.first,
             damage.range.last,
-            damage
-                .replica
-                .map_or("an unknown replica".to_string(), |replica| format!(
-                    "replica {replica}"
-                ))
+            state.map_or("an unknown partition".to_string(), |state| format!(
+                "partition {} of topic id {}",
+                state.partition,
+                odradek_protocol::Uuid(state.topic_id.0)
+            ))
         );
     }
     let recovered = RecoveredLog {

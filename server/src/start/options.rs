@@ -44,6 +44,7 @@ impl Prepared {
                 .map(|directory| DirectoryOptions {
                     id: directory.id,
                     path: directory.path.display().to_string(),
+                    space: std::sync::Arc::default(),
                 })
                 .collect(),
             static_values: config.static_values.clone(),

@@ -22,7 +22,7 @@ pub struct CreationGather {
 pub fn create(core: &mut Core, meta: RequestMeta, waiting: Creation, topics: Vec<StrBytes>) {
     let token = core.token(&meta, 0);
     core.wait(meta, Gather::Creation(CreationGather { waiting }), 1);
-    core.to_core(
+    core.send_to_core(
         METADATA_CORE,
         Mail::Controller {
             token,

@@ -5,9 +5,19 @@
 use super::super::controller_call::{ControllerAnswer, ControllerCall};
 use super::super::request::{FrameRefusal, Request, RequestMeta, begin_response};
 use super::super::{Core, Gather, METADATA_CORE, Mail};
+use super::alter_configs;
 use crate::machine::LogLevel;
+use odradek_protocol::Message;
+use odradek_protocol::codec::Reader;
+use odradek_protocol::messages::incremental_alter_configs_response::{
+    AlterConfigsResourceResponse, IncrementalAlterConfigsResponse,
+};
 
-pub struct ControllerGather;
+/// What was answered here already, by the resource's place in the request; only IncrementalAlterConfigs has any.
+#[derive(Default)]
+pub struct ControllerGather {
+    pub(super) answered: Vec<(usize, AlterConfigsResourceResponse)>,
+}
 
 pub fn handle(core: &mut Core, request: Request) -> Result<(), FrameRefusal> {
     let meta = request.meta;
@@ -18,18 +28,25 @@ pub fn handle(core: &mut Core, request: Request) -> Result<(), FrameRefusal> {
         body: request.body.rest(),
         listener: meta.listener,
     };
-    core.wait(meta, Gather::Controller(ControllerGather), 1);
-    core.to_core(METADATA_CORE, Mail::Controller { token, call });
+    core.wait(meta, Gather::Controller(ControllerGather::default()), 1);
+    core.send_to_core(METADATA_CORE, Mail::Controller { token, call });
     Ok(())
 }
 
 pub fn finish(
     core: &mut Core,
     meta: RequestMeta,
-    _gather: ControllerGather,
+    gather: ControllerGather,
     answer: ControllerAnswer,
 ) {
     match answer {
+        ControllerAnswer::Body(segments) if !gather.answered.is_empty() => {
+            let mut reader = Reader::new(alter_configs::joined(&segments));
+            let mut response = IncrementalAlterConfigsResponse::decode(&mut reader, meta.version)
+                .expect("the controller's own response decodes");
+            alter_configs::join(&mut response, gather.answered);
+            core.respond(meta, &response);
+        }
         ControllerAnswer::Body(segments) => {
             let mut writer = begin_response(&meta);
             for segment in &segments {

@@ -80,7 +80,7 @@ pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal>
     }
     core.wait(meta, Gather::DeleteRecords(gather), commands.len() as u32);
     for (shard, command) in commands {
-        core.to_shard(shard, Event::DeleteRecords(command));
+        core.send_to_shard(shard, Event::DeleteRecords(command));
     }
     Ok(())
 }

@@ -113,9 +113,9 @@ fn topic(core: &Core, resource: &DescribeConfigsResource, wanted: Wanted) -> Out
     let layers = core.config_layers(Some(name));
     let keys = definitions(Scope::Topic).filter(|definition| !definition.since_4_4);
     let effective = keys.filter_map(|definition| layers.topic_config(definition.key));
-    Ok(effective
-        .map(|config| result(&config, false, wanted))
-        .collect())
+    let shown = effective
+        .filter(|config| !config.definition.internal || config.source != ConfigSource::Default);
+    Ok(shown.map(|config| result(&config, false, wanted)).collect())
 }
 
 fn broker(core: &Core, resource: &DescribeConfigsResource, wanted: Wanted) -> Outcome {
@@ -165,7 +165,7 @@ fn loggers(core: &Core, resource: &DescribeConfigsResource) -> Outcome {
         return Err((ErrorCode::InvalidRequest, message));
     }
     Ok(vec![DescribeConfigsResourceResult {
-        name: StrBytes::from_static("root"),
+        name: StrBytes::from_static(super::alter_configs::ROOT_LOGGER),
         value: Some(StrBytes::from_static(crate::log::level())),
         config_source: ConfigSource::DynamicBrokerLogger.code(),
         ..DescribeConfigsResourceResult::default()

@@ -49,7 +49,7 @@ pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal>
         .collect();
     core.wait(meta, Gather::LogDirs(gather), u32::from(shards));
     for (shard, token) in (0..shards).zip(tokens) {
-        core.to_shard(shard, Event::DescribeLogDirs(token));
+        core.send_to_shard(shard, Event::DescribeLogDirs(token));
     }
     Ok(())
 }
@@ -75,8 +75,8 @@ pub fn finish(core: &mut Core, meta: RequestMeta, gather: LogDirsGather) {
             .directories
             .iter()
             .find(|directory| directory.id.0 == *id);
+        let space = path.and_then(|directory| directory.space.get());
         let path = path.map_or_else(String::new, |directory| directory.path.clone());
-        let space = core.metrics.directory_space(Uuid(*id));
         response.results.push(DescribeLogDirsResult {
             error_code: if sum.offline {
                 ErrorCode::KafkaStorageError.code()

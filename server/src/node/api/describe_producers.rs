@@ -2,11 +2,11 @@
 
 use super::super::request::{FrameRefusal, Request, RequestMeta, read_body};
 use super::super::{Core, Gather};
-use odradek_protocol::ErrorCode;
 use odradek_protocol::messages::DescribeProducersRequest;
 use odradek_protocol::messages::describe_producers_response::{
     DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
 };
+use odradek_protocol::{ErrorCode, StrBytes};
 use odradek_shard::command::{
     DescribeProducersCommand, DescribeProducersPartitionReply, PartitionKey,
 };
@@ -47,6 +47,9 @@ pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal>
             answer.partitions.push(PartitionResponse {
                 partition_index: partition,
                 error_code: error.code(),
+                error_message: exists.is_none().then(|| {
+                    StrBytes::from_static("This server does not host this topic-partition.")
+                }),
                 ..PartitionResponse::default()
             });
             let Some(found) = exists else { continue };
@@ -80,7 +83,7 @@ pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal>
     }
     core.wait(meta, Gather::Producers(gather), commands.len() as u32);
     for (shard, command) in commands {
-        core.to_shard(shard, Event::DescribeProducers(command));
+        core.send_to_shard(shard, Event::DescribeProducers(command));
     }
     Ok(())
 }
@@ -104,7 +107,7 @@ pub fn absorb(
             .into_iter()
             .map(|producer| ProducerState {
                 producer_id: producer.producer_id,
-                producer_epoch: i32::from(producer.producer_epoch),
+                producer_epoch: producer.producer_epoch,
                 last_sequence: producer.last_sequence,
                 last_timestamp: producer.last_timestamp_ms,
                 coordinator_epoch: -1,

@@ -3,8 +3,8 @@
 
 use super::super::Core;
 use super::super::request::{FrameRefusal, Request, read_body};
+use super::TOPIC_OPERATIONS;
 use super::metadata::{is_topic_name, offline_replicas};
-use super::{OPERATIONS_NOT_ASKED, TOPIC_OPERATIONS};
 use odradek_protocol::messages::DescribeTopicPartitionsRequest;
 use odradek_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
@@ -166,7 +166,8 @@ fn missing(name: &StrBytes) -> DescribeTopicPartitionsResponseTopic {
         error_code: error.code(),
         name: Some(name.clone()),
         topic_id: Uuid::ZERO,
-        topic_authorized_operations: OPERATIONS_NOT_ASKED,
+        // As Kafka: asked or not, known or not.
+        topic_authorized_operations: TOPIC_OPERATIONS,
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }

@@ -29,6 +29,7 @@ const LEADER_HINT_VERSION: i16 = 16;
 /// A fetch under way.
 pub struct FetchGather {
     session_id: i32,
+    isolation: Isolation,
     /// Answers that need no shard: partitions that could not be resolved.
     refused: Vec<Answered>,
     replies: Vec<FetchPartitionReply>,
@@ -95,6 +96,7 @@ fn refuse(core: &mut Core, meta: RequestMeta, error: ErrorCode) {
     let response = Encoding {
         error,
         session_id: 0,
+        isolation: Isolation::ReadUncommitted,
         topics: Vec::new(),
     };
     respond(core, meta, &response);
@@ -130,12 +132,13 @@ fn start(core: &mut Core, meta: RequestMeta, body: &FetchRequest, decision: Sess
                 let shard = core.shard_of(found.id, partition.key.partition);
                 commands.of(shard).1.push(partition);
             }
-            _ => {
+            found => {
                 still_unresolved.push(Unresolved {
                     topic: topic.clone(),
                     partition,
                 });
-                refused.push(unknown(&meta, topic, partition.key));
+                let known = found.is_some();
+                refused.push(unknown(&meta, topic, partition.key, known));
             }
         }
     }
@@ -240,9 +243,10 @@ fn resolve(core: &Core, meta: &RequestMeta, topic: &TopicName) -> Option<TopicFo
     }
 }
 
-fn unknown(meta: &RequestMeta, topic: TopicName, key: PartitionKey) -> Answered {
+/// The refusal of a partition without a place; `known` says whether at least its topic is there.
+fn unknown(meta: &RequestMeta, topic: TopicName, key: PartitionKey, known: bool) -> Answered {
     let by_id = meta.version >= TOPIC_ID_VERSION;
-    let error = if by_id {
+    let error = if by_id && !known {
         ErrorCode::UnknownTopicId
     } else {
         ErrorCode::UnknownTopicOrPartition
@@ -267,7 +271,7 @@ fn close_sessions(core: &mut Core, closed: Vec<ClosedSession>) {
         core.unresolved.remove(&session.id);
         let key = core.session_key(session.id);
         for shard in session.parts {
-            core.to_shard(shard, Event::CloseSession(key));
+            core.send_to_shard(shard, Event::CloseSession(key));
         }
     }
 }
@@ -285,6 +289,7 @@ fn dispatch(
     let answer_at_once = !refused.is_empty();
     let gather = FetchGather {
         session_id,
+        isolation: isolation(body),
         refused,
         replies: Vec::new(),
         answered: vec![false; parts],
@@ -314,7 +319,7 @@ fn dispatch(
             },
             (_, false) => FetchSession::Open(key),
         };
-        core.to_shard(
+        core.send_to_shard(
             shard,
             Event::Fetch(limits.command(token, session, partitions)),
         );
@@ -329,16 +334,19 @@ struct Limits {
     max_bytes: i32,
 }
 
+fn isolation(body: &FetchRequest) -> Isolation {
+    match body.isolation_level {
+        1 => Isolation::ReadCommitted,
+        _ => Isolation::ReadUncommitted,
+    }
+}
+
 impl Limits {
     /// Shares the request's limits among its parts, so that all together keep to them.
     fn new(core: &Core, body: &FetchRequest, parts: usize, answer_at_once: bool) -> Self {
         let parts = parts as i32;
         Self {
-            isolation: if body.isolation_level == 1 {
-                Isolation::ReadCommitted
-            } else {
-                Isolation::ReadUncommitted
-            },
+            isolation: isolation(body),
             max_wait_ms: if answer_at_once {
                 0
             } else {
@@ -431,6 +439,7 @@ struct TopicAnswer {
 struct Encoding {
     error: ErrorCode,
     session_id: i32,
+    isolation: Isolation,
     topics: Vec<TopicAnswer>,
 }
 
@@ -474,6 +483,7 @@ pub fn finish(core: &mut Core, meta: RequestMeta, mut gather: FetchGather) {
     let encoding = Encoding {
         error: ErrorCode::None,
         session_id: gather.session_id,
+        isolation: gather.isolation,
         topics,
     };
     respond(core, meta, &encoding);
@@ -534,7 +544,7 @@ fn encode(
         }
         writer.write_length(Some(topic.partitions.len()), flexible)?;
         for reply in &topic.partitions {
-            encode_partition(writer, version, reply)?;
+            encode_partition(writer, version, encoding.isolation, reply)?;
         }
         if flexible {
             writer.write_empty_tagged_fields();
@@ -549,6 +559,7 @@ fn encode(
 fn encode_partition(
     writer: &mut Writer,
     version: i16,
+    isolation: Isolation,
     reply: &FetchPartitionReply,
 ) -> Result<(), EncodeError> {
     let flexible = version >= FLEXIBLE_VERSION;
@@ -559,8 +570,7 @@ fn encode_partition(
     if version >= LOG_START_VERSION {
         writer.write_i64(reply.log_start_offset);
     }
-    // Aborted transactions: none exist yet; null is what Kafka sends for read_uncommitted.
-    writer.write_length(None, flexible)?;
+    writer.write_length(aborted_transactions(isolation, reply.error), flexible)?;
     if version >= PREFERRED_REPLICA_VERSION {
         writer.write_i32(-1);
     }
@@ -572,6 +582,15 @@ fn encode_partition(
         encode_partition_tags(writer, version, reply);
     }
     Ok(())
+}
+
+/// How many aborted transactions are told: none exist yet. Kafka sends null for read_uncommitted and for what the log refuses.
+fn aborted_transactions(isolation: Isolation, error: ErrorCode) -> Option<usize> {
+    match error {
+        ErrorCode::None => (isolation == Isolation::ReadCommitted).then_some(0),
+        ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition => Some(0),
+        _ => None,
+    }
 }
 
 /// Tag 0: diverging epoch (v12). Tag 1: current leader (v12; named here when it moved, v16).

@@ -87,7 +87,11 @@ fn coordinator(core: &Core, meta: &RequestMeta, key_type: i8, key: &StrBytes) ->
             host: StrBytes::from(broker.host),
             port: i32::from(broker.port),
             error_code: ErrorCode::None.code(),
-            error_message: (meta.version < BATCHED_VERSION).then(|| StrBytes::from_static("NONE")),
+            error_message: Some(if meta.version < BATCHED_VERSION {
+                StrBytes::from_static("NONE")
+            } else {
+                StrBytes::EMPTY
+            }),
             ..Coordinator::default()
         },
         None => refused(

@@ -224,7 +224,7 @@ fn send(
             context: context.clone(),
             request,
         };
-        core.to_shard(shard, Event::Group(command));
+        core.send_to_shard(shard, Event::Group(command));
     }
 }
 

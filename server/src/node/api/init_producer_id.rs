@@ -25,7 +25,10 @@ pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal>
     let body: InitProducerIdRequest = read_body(&mut request)?;
     let meta = request.meta;
     let half_set = (body.producer_id == -1) != (body.producer_epoch == -1);
-    if body.transactional_id.is_some() {
+    let empty = body.transactional_id.as_deref() == Some("");
+    if empty {
+        respond(core, meta, Err(ErrorCode::InvalidRequest));
+    } else if body.transactional_id.is_some() {
         respond(core, meta, Err(ErrorCode::UnsupportedVersion));
     } else if half_set {
         respond(core, meta, Err(ErrorCode::InvalidRequest));
@@ -54,7 +57,7 @@ fn give(core: &mut Core, meta: RequestMeta) {
             core: core.index,
             ..RequestToken::default()
         };
-        core.to_core(
+        core.send_to_core(
             METADATA_CORE,
             Mail::Controller {
                 token,

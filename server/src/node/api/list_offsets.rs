@@ -97,7 +97,7 @@ pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal>
     }
     core.wait(meta, Gather::ListOffsets(gather), commands.len() as u32);
     for (shard, command) in commands {
-        core.to_shard(shard, Event::ListOffsets(command));
+        core.send_to_shard(shard, Event::ListOffsets(command));
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! One file per API, or per family that shares one way. Each file's head says versions, behaviour and what is not done.
 
+pub mod alter_configs;
 pub mod api_versions;
 pub mod auto_create;
 pub mod controller;

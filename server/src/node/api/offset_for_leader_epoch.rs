@@ -82,7 +82,7 @@ pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal>
     }
     core.wait(meta, Gather::Epochs(gather), commands.len() as u32);
     for (shard, command) in commands {
-        core.to_shard(shard, Event::OffsetForLeaderEpoch(command));
+        core.send_to_shard(shard, Event::OffsetForLeaderEpoch(command));
     }
     Ok(())
 }

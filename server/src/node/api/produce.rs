@@ -107,7 +107,7 @@ pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal>
     }
     core.wait(meta, Gather::Produce(gather), commands.len() as u32);
     for (shard, command) in commands {
-        core.to_shard(shard, Event::Produce(command));
+        core.send_to_shard(shard, Event::Produce(command));
     }
     Ok(())
 }

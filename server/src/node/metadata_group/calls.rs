@@ -14,8 +14,9 @@ use odradek_protocol::messages::create_topics_request::{
 };
 use odradek_protocol::messages::{
     AllocateProducerIdsRequest, AlterConfigsRequest, BrokerHeartbeatRequest,
-    BrokerRegistrationRequest, CreatePartitionsRequest, DeleteTopicsRequest,
-    IncrementalAlterConfigsRequest, UpdateFeaturesRequest,
+    BrokerRegistrationRequest, CreatePartitionsRequest, DeleteTopicsRequest, DescribeQuorumRequest,
+    DescribeQuorumResponse, IncrementalAlterConfigsRequest, UpdateFeaturesRequest,
+    describe_quorum_response,
 };
 use odradek_protocol::metadata_records::MetadataRecord;
 use odradek_protocol::{ErrorCode, Message, StrBytes};
@@ -267,12 +268,19 @@ impl MetadataGroup {
                 self.raft
                     .step(raft_now(core), event, &mut self.raft_actions);
             }
-            Err(error) => raft_answer(
-                core,
-                self,
-                (token, api, version),
-                &Response::Refused { error },
-            ),
+            Err(error) => match &body {
+                wire::RequestBody::DescribeQuorum(asked) => {
+                    let response = other_quorums(asked);
+                    let answer = body_of(&response, version);
+                    deliver(core, self, token, answer);
+                }
+                _ => raft_answer(
+                    core,
+                    self,
+                    (token, api, version),
+                    &Response::Refused { error },
+                ),
+            },
         }
     }
 }
@@ -304,6 +312,43 @@ fn raft_answer(
             )),
         };
     deliver(core, group, token, answer);
+}
+
+fn body_of<M: Message>(response: &M, version: i16) -> ControllerAnswer {
+    match encode_body(response, version) {
+        Ok(segments) => ControllerAnswer::Body(segments),
+        Err(error) => ControllerAnswer::Refused(format!(
+            "a {} v{version} response does not encode: {error}",
+            M::NAME
+        )),
+    }
+}
+
+/// DescribeQuorum of anything but the metadata partition: each partition asked for is unknown here.
+fn other_quorums(asked: &DescribeQuorumRequest) -> DescribeQuorumResponse {
+    let partition = |index: i32| describe_quorum_response::PartitionData {
+        partition_index: index,
+        error_code: ErrorCode::UnknownTopicOrPartition.code(),
+        error_message: Some(StrBytes::from_static(
+            "This server does not host this topic-partition.",
+        )),
+        ..Default::default()
+    };
+    let topics = asked.topics.iter().map(|topic| {
+        let partitions = topic
+            .partitions
+            .iter()
+            .map(|asked| partition(asked.partition_index));
+        describe_quorum_response::TopicData {
+            topic_name: topic.topic_name.clone(),
+            partitions: partitions.collect(),
+            ..Default::default()
+        }
+    });
+    DescribeQuorumResponse {
+        topics: topics.collect(),
+        ..Default::default()
+    }
 }
 
 /// The metadata.version that these records put in force, if any does.

@@ -286,7 +286,7 @@ fn on_registered(core: &mut Core, group: &mut MetadataGroup, body: Vec<u8>) {
             core.options.node_id
         ),
     );
-    core.to_all_cores(|| Mail::BrokerEpoch(epoch));
+    core.send_to_all_cores(|| Mail::BrokerEpoch(epoch));
     heartbeat(core, group);
 }
 
@@ -300,7 +300,7 @@ fn on_heartbeat_answer(core: &mut Core, group: &mut MetadataGroup, body: Vec<u8>
     match group.lifecycle.stage {
         Stage::Fenced if !response.is_fenced => {
             group.lifecycle.stage = Stage::Running;
-            core.to_all_cores(|| Mail::Serve);
+            core.send_to_all_cores(|| Mail::Serve);
             core.log(LogLevel::Info, "the broker is unfenced and serves requests");
         }
         Stage::Fenced => interval_us = EAGER_INTERVAL_US,
@@ -336,7 +336,7 @@ fn close(core: &mut Core, group: &mut MetadataGroup) {
     }
     group.lifecycle.stage = Stage::Closing;
     group.lifecycle.heartbeat_due_us = None;
-    core.to_all_cores(|| Mail::CloseLogs);
+    core.send_to_all_cores(|| Mail::CloseLogs);
 }
 
 /// A core's shards are closed; after the last one the metadata log is.
@@ -359,7 +359,7 @@ pub fn on_shards_closed(core: &mut Core, closed: u16) {
 
 pub(super) fn on_metadata_log_closed(core: &mut Core) {
     core.log(LogLevel::Info, "all logs are closed; goodbye");
-    core.to_all_cores(|| Mail::Exit);
+    core.send_to_all_cores(|| Mail::Exit);
 }
 
 /// A directory failed: told to the controller at once. With none left there is nothing to serve.

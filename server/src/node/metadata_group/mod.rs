@@ -504,7 +504,7 @@ impl MetadataGroup {
             return;
         };
         self.published_us = core.now().monotonic_us;
-        core.to_all_cores(|| Mail::Image(update.clone()));
+        core.send_to_all_cores(|| Mail::Image(update.clone()));
     }
 }
 
@@ -536,6 +536,6 @@ fn deliver(
     if token.part == lifecycle::OWN_PART {
         lifecycle::on_answer(core, group, answer);
     } else {
-        core.to_core(token.core, Mail::ControllerReply { token, answer });
+        core.send_to_core(token.core, Mail::ControllerReply { token, answer });
     }
 }
