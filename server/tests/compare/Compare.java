@@ -131,6 +131,13 @@ public class Compare {
         }
     }
 
+    /** Whether a field tells its element from others: ids without a name of their own do not. */
+    static boolean names(JsonNode element, String field) {
+        if (!element.has(field)) return false;
+        String text = element.get(field).asText();
+        return field.equals("groupId") || !text.isEmpty() && !text.equals("TOPICID") && !text.equals("ZERO");
+    }
+
     /** Elements by what names them (or by place), so that a missing one is one difference and order does not count. */
     static Map<String, JsonNode> keyed(ArrayNode array) {
         Map<String, JsonNode> map = new TreeMap<>();
@@ -138,7 +145,7 @@ public class Compare {
             JsonNode element = array.get(at);
             String key = null;
             for (String field : List.of("apiKey", "topicName", "topic", "topicId", "name", "resourceName", "partitionIndex", "partition", "index", "groupId", "memberId", "key", "feature", "errorCode", "nodeId", "baseOffset", "offset", "logDir"))
-                if (key == null && element.isObject() && element.has(field) && !element.get(field).asText().isEmpty()) key = field + "=" + element.get(field).asText();
+                if (key == null && element.isObject() && names(element, field)) key = field + "=" + element.get(field).asText();
             if (key == null) key = String.valueOf(at);
             while (map.containsKey(key)) key += "'";
             map.put(key, element);

@@ -275,7 +275,18 @@ class Session {
 
     static MemoryRecords brokenStream() { return withChecksum(copy -> copy.putShort(21, (short) 1)); }
 
+    /** Apache Kafka answers that it loads until its first block of ids has come. */
+    static long producerId(Wire wire) throws Exception {
+        for (int attempt = 0; attempt < 200; attempt++) {
+            InitProducerIdResponseData answer = (InitProducerIdResponseData) wire.call(ApiKeys.INIT_PRODUCER_ID, (short) 4, new InitProducerIdRequestData().setTransactionalId(null).setTransactionTimeoutMs(60_000));
+            if (answer.errorCode() != 14) return answer.producerId();
+            Thread.sleep(50);
+        }
+        return -1;
+    }
+
     void idempotence() {
+        compare.both("prepare producer ids", wire -> Normal.JSON.booleanNode(producerId(wire) >= 0));
         each("new", ApiKeys.INIT_PRODUCER_ID, (v, wire) -> new InitProducerIdRequestData().setTransactionalId(null).setTransactionTimeoutMs(60_000));
         compare.call("empty transactional id", ApiKeys.INIT_PRODUCER_ID, 4, wire -> new InitProducerIdRequestData().setTransactionalId("").setTransactionTimeoutMs(60_000));
         compare.call("id without epoch", ApiKeys.INIT_PRODUCER_ID, 4, wire -> new InitProducerIdRequestData().setTransactionalId(null).setTransactionTimeoutMs(60_000).setProducerId(5));
@@ -429,6 +440,12 @@ class Session {
         compare.call("client metrics", ApiKeys.LIST_CONFIG_RESOURCES, 0, wire -> new ListConfigResourcesRequestData());
         compare.call("unknown type", ApiKeys.LIST_CONFIG_RESOURCES, 1, wire -> new ListConfigResourcesRequestData().setResourceTypes(List.of((byte) 99)));
         compare.call("logger, one", ApiKeys.DESCRIBE_CONFIGS, 4, wire -> describing(logger, "4711", List.of("root")));
+        Object[][] levels = {{"level", set, "WARN"}, {"no such level", set, "LOUD"}, {"no level", set, null}, {"delete", delete, null}, {"append", append, "WARN"}};
+        for (Object[] each : levels) each("logger root: " + each[0], ApiKeys.INCREMENTAL_ALTER_CONFIGS, (v, wire) -> altering(logger, String.valueOf(wire.number.get("node")), "root", each[1], each[2]));
+        compare.call("logger root, after", ApiKeys.DESCRIBE_CONFIGS, 4, wire -> describing(logger, String.valueOf(wire.number.get("node")), List.of("root")));
+        compare.call("logger root, back", ApiKeys.INCREMENTAL_ALTER_CONFIGS, 1, wire -> altering(logger, String.valueOf(wire.number.get("node")), "root", set, "INFO"));
+        compare.call("logger of another node", ApiKeys.INCREMENTAL_ALTER_CONFIGS, 1, wire -> altering(logger, "4711", "root", set, "INFO"));
+        compare.call("unknown logger", ApiKeys.INCREMENTAL_ALTER_CONFIGS, 1, wire -> altering(logger, String.valueOf(wire.number.get("node")), "no.such.logger", set, "INFO"));
     }
 
     static AlterConfigsRequestData replacing(String topic, String name, String value) {
