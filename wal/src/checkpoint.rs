@@ -56,6 +56,8 @@ pub(crate) struct Checkpointer {
     pub delta_bytes: u64,
     pub next_file: u32,
     pub last_lsn: u64,
+    /// The next segment's sequence, as of then.
+    pub last_sequence: u64,
     due_told: bool,
 }
 
@@ -96,6 +98,7 @@ impl Log {
         self.close_filling();
         let snapshot = self.take_snapshot(now, &changed);
         self.checkpointer.last_lsn = snapshot.lsn;
+        self.checkpointer.last_sequence = self.next_sequence;
         self.checkpointer.due_told = false;
         self.checkpointer.running.push_back(snapshot);
         self.commit(now, out);
@@ -299,7 +302,11 @@ impl Log {
             return;
         }
         let log_bytes = self.closed_lsn - self.checkpointer.last_lsn;
-        let due = log_bytes >= self.options.checkpoint_interval_bytes
+        // A start after an unclean stop begins a segment, however little the last one holds: a node that is killed again and again must not
+        // gather segments to replay without end.
+        let segments = self.next_sequence - self.checkpointer.last_sequence;
+        let segment_bytes = segments.saturating_mul(self.segment_bytes);
+        let due = log_bytes.max(segment_bytes) >= self.options.checkpoint_interval_bytes
             || (self.space_is_low() && self.something_is_dead());
         if due {
             self.checkpointer.due_told = true;

@@ -18,6 +18,8 @@ pub struct LogOptions {
     /// Bytes of a segment, used by `format` only (later the superblock's): a multiple of 4096, 64 KiB to 256 MiB.
     /// See `segment_bytes_for`.
     pub segment_bytes: u64,
+    /// Segments that `format` makes at once; more come with need, while the file system has room.
+    pub format_segments: u32,
     /// What this shard may use of its directory.
     pub directory_bytes_max: u64,
     /// Entropy from the operating system, fresh at every start: nonces and hash seeds come from it.
@@ -78,6 +80,7 @@ impl Default for LogOptions {
             shard: 0,
             shards: 1,
             segment_bytes: 32 << 20,
+            format_segments: 2,
             directory_bytes_max: 64 << 30,
             seed: 0,
             write_bytes_max: 1 << 20,

@@ -29,8 +29,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 const SEGMENT_BYTES_MAX: u64 = 256 << 20;
-/// Segments zeroed by `format`.
-const FORMAT_SEGMENTS: u32 = 2;
 /// Below this the reserve could not be kept.
 const SEGMENTS_MIN: u64 = 5;
 
@@ -72,7 +70,7 @@ impl Log {
         {
             return Err(FormatError::Occupied(FileName::Superblock));
         }
-        for number in 0..FORMAT_SEGMENTS {
+        for number in 0..options.format_segments {
             let file = FileName::Segment(number);
             disk.create(file, options.segment_bytes, true)
                 .map_err(failed(file))?;
@@ -231,6 +229,7 @@ impl Log {
         self.durable_lsn = end;
         self.proven_lsn = end;
         self.checkpointer.last_lsn = meta.lsn;
+        self.checkpointer.last_sequence = meta.next_sequence;
         self.open_fresh_segment(disk, report.bytes_cut)?;
         report.checkpoint = Lsn(meta.lsn);
         report.end = Lsn(end);

@@ -71,6 +71,13 @@ impl Scanned {
     fn first_lsn(&self) -> Option<u64> {
         self.base_lsn
     }
+
+    /// How far its bytes must be read again to be replayed.
+    fn needed(&self) -> u64 {
+        self.stretches
+            .last()
+            .map_or(BLOCK_BYTES as u64, Stretch::end)
+    }
 }
 
 /// The state of one recovery's replay.
@@ -109,9 +116,10 @@ impl Replay {
     ) -> Result<(), RecoveryError> {
         let mut chain = self.chain(disk, log)?;
         let mut buffer = AlignedBuffer::new(log.segment_bytes as usize);
+        let limits = self.limits(disk, log, &chain)?;
         let mut scanned = Vec::new();
-        for header in &chain {
-            self.read_segment(disk, header.file, &mut buffer)?;
+        for (header, limit) in chain.iter().zip(limits) {
+            self.read_segment(disk, header.file, &mut buffer, limit)?;
             scanned.push(self.scan_known(log, header, &buffer));
         }
         self.durable_lsn = self.durable_lsn.max(proven(&scanned));
@@ -121,6 +129,7 @@ impl Replay {
             .flat_map(|segment| &segment.stretches)
             .map(|stretch| stretch.end() - stretch.position())
             .sum();
+        let chain_is_long = chain.len() > 1;
         let mut expected = None;
         let mut cut = false;
         for (header, segment) in chain.drain(..).zip(scanned) {
@@ -129,7 +138,10 @@ impl Replay {
                 log.next_sequence = log.next_sequence.max(header.sequence + 1);
                 continue;
             }
-            self.read_segment(disk, header.file, &mut buffer)?;
+            // A lone segment is in the buffer still.
+            if chain_is_long {
+                self.read_segment(disk, header.file, &mut buffer, segment.needed())?;
+            }
             self.adopt(log, &header, &segment);
             self.check_continuity(&segment, expected);
             if !cut {
@@ -185,16 +197,76 @@ impl Replay {
         Ok(chain)
     }
 
-    /// The whole segment; blocks that cannot be read are zeroes, which no check passes.
+    /// How far each segment of the chain must be read to find its writes: to where the next one begins, since what lies past that is void.
+    /// Only the last is read whole. Else every unclean stop, which leaves a segment mostly empty, would cost the next start a whole one.
+    fn limits(
+        &self,
+        disk: &mut dyn Disk,
+        log: &Log,
+        chain: &[SegmentHeader],
+    ) -> Result<Vec<u64>, RecoveryError> {
+        let mut limits = vec![log.segment_bytes; chain.len()];
+        let mut next: Option<u64> = None;
+        let mut block = AlignedBuffer::new(BLOCK_BYTES);
+        for (header, limit) in chain.iter().zip(&mut limits).rev() {
+            let known = log
+                .segments
+                .get(header.file)
+                .filter(|segment| segment.end_lsn > segment.first_lsn);
+            let full_at = known
+                .filter(|_| header.sequence < self.meta.active_sequence)
+                .map(|segment| segment.end_lsn);
+            let first = match known {
+                Some(segment) => Some(segment.first_lsn),
+                None => self.first_lsn(disk, header, &mut block)?,
+            };
+            let Some(first) = first else {
+                continue;
+            };
+            if let Some(bound) = full_at.or(next) {
+                *limit = place(first, bound, log.segment_bytes);
+            }
+            next = Some(next.map_or(first, |next| next.min(first)));
+        }
+        Ok(limits)
+    }
+
+    /// The LSN that a segment's first write names, where it can be read.
+    fn first_lsn(
+        &self,
+        disk: &mut dyn Disk,
+        header: &SegmentHeader,
+        block: &mut AlignedBuffer,
+    ) -> Result<Option<u64>, RecoveryError> {
+        let name = FileName::Segment(header.file);
+        let position = BLOCK_BYTES as u64;
+        match disk.read_at(name, position, block) {
+            Ok(()) => {
+                let first = WriteHeader::decode(header.nonce, position, block);
+                Ok(first.map(|first| first.start_lsn))
+            }
+            Err(failure) if failure.kind == IoFailureKind::Denied => {
+                Err(RecoveryError::Io(name, failure))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// A segment up to the piece that `limit` lies in, and zeroes from there on; blocks that cannot be read are zeroes too, which no check passes.
     fn read_segment(
         &mut self,
         disk: &mut dyn Disk,
         file: u32,
         buffer: &mut AlignedBuffer,
+        limit: u64,
     ) -> Result<(), RecoveryError> {
         let name = FileName::Segment(file);
         for (index, piece) in buffer.chunks_mut(READ_BYTES).enumerate() {
             let position = (index * READ_BYTES) as u64;
+            if position >= limit {
+                piece.fill(0);
+                continue;
+            }
             let Err(failure) = disk.read_at(name, position, piece) else {
                 continue;
             };
@@ -232,6 +304,7 @@ impl Replay {
 
     fn adopt(&mut self, log: &mut Log, header: &SegmentHeader, scanned: &Scanned) {
         log.next_sequence = log.next_sequence.max(header.sequence + 1);
+        // An edit replayed before may have named the file's earlier life, as a rewritten segment whose extents were all deleted since.
         if log.segments.get(header.file).is_none() {
             let mut segment = Segment::new(SegmentState::Sealing);
             segment.nonce = header.nonce;
@@ -629,6 +702,13 @@ fn proven(scanned: &[Scanned]) -> u64 {
     headers.max().unwrap_or(0)
 }
 
+/// Where an LSN lies in a segment whose first is `base`, or the end of the segment nearer to it.
+fn place(base: u64, lsn: u64, segment_bytes: u64) -> u64 {
+    (lsn + BLOCK_BYTES as u64)
+        .saturating_sub(base)
+        .clamp(BLOCK_BYTES as u64, segment_bytes)
+}
+
 /// What a segment holds past the first LSN of the next one is void: a write that failed, or a tail that an earlier recovery cut. And it must
 /// reach that far: where it does not, something is missing at its end.
 fn bound_by_successors(scanned: &mut [Scanned], durable_lsn: u64, segment_bytes: u64) {
@@ -638,11 +718,7 @@ fn bound_by_successors(scanned: &mut [Scanned], durable_lsn: u64, segment_bytes:
         let Some(base) = segment.base_lsn else {
             continue;
         };
-        let place = |lsn: u64| {
-            (lsn + BLOCK_BYTES as u64)
-                .saturating_sub(base)
-                .clamp(BLOCK_BYTES as u64, segment_bytes)
-        };
+        let place = |lsn: u64| place(base, lsn, segment_bytes);
         if let Some(bound) = bound {
             segment
                 .stretches

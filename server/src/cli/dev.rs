@@ -3,7 +3,7 @@
 use super::{DevArguments, refuse};
 use crate::config::ServerConfig;
 use crate::storage::format::{FormatPlan, Quorum, random_uuid};
-use crate::storage::meta_properties;
+use crate::storage::meta_properties::{self, MetaProperties};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,16 +30,21 @@ fn prepare(arguments: &DevArguments) -> Result<ServerConfig, String> {
             )
         })?;
     }
-    let formatted = config
-        .log_dirs
-        .iter()
-        .any(|directory| directory.join(meta_properties::FILE_NAME).exists());
-    if !formatted {
+    // The metadata directory is formatted last: a first start that was cut off is simply gone on with.
+    if !config
+        .metadata_dir
+        .join(meta_properties::FILE_NAME)
+        .exists()
+    {
+        let begun = config
+            .log_dirs
+            .iter()
+            .find_map(|directory| MetaProperties::read(directory).ok());
         let plan = FormatPlan {
-            cluster_id: random_uuid().to_string(),
+            cluster_id: begun.map_or_else(|| random_uuid().to_string(), |meta| meta.cluster_id),
             quorum: Quorum::Standalone,
             features: Vec::new(),
-            ignore_formatted: false,
+            ignore_formatted: true,
         };
         crate::storage::format::format(&config, &plan).map_err(|refusal| refusal.to_string())?;
         println!(

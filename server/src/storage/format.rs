@@ -23,8 +23,10 @@ const DEFAULT_FEATURES: [(&str, i16); 3] = [
     ("kraft.version", 1),
     ("eligible.leader.replicas.version", 1),
 ];
-/// Segments of the metadata log: small, since snapshots cut it.
-const METADATA_SEGMENT_BYTES: u64 = 32 << 20;
+/// Segments of the metadata log: small, since snapshots cut it, yet half of one holds the largest batch of the quorum.
+const METADATA_SEGMENT_BYTES: u64 = 20 << 20;
+/// Made at once, enough to live on: topics' records may fill the disk, and the node must start nevertheless, so that some can be deleted.
+const METADATA_SEGMENTS: u32 = 6;
 const METADATA_BYTES_MAX: u64 = 4 << 30;
 /// Segments that a shard's log needs room for.
 const SEGMENTS_MIN: u64 = 5;
@@ -101,6 +103,8 @@ pub fn format(config: &ServerConfig, plan: &FormatPlan) -> Result<Vec<String>, F
         }
         todo.push(directory);
     }
+    // Last, so that a node whose metadata directory is whole is whole.
+    todo.sort_by_key(|directory| **directory == config.metadata_dir);
     let shards = config.shards.unwrap_or_else(default_shards);
     for directory in &todo {
         check_room(config, directory, shards)?;
@@ -265,6 +269,7 @@ pub fn metadata_log_options(
         node_id: config.node_id,
         directory_id: DirectoryId(directory_id.0),
         segment_bytes: METADATA_SEGMENT_BYTES,
+        format_segments: METADATA_SEGMENTS,
         directory_bytes_max: METADATA_BYTES_MAX,
         seed,
         ..LogOptions::default()
