@@ -237,7 +237,8 @@ impl Shard {
                 } => {
                     self.statistics.batches_duplicate += 1;
                     reply.base_offset = base_offset.0;
-                    reply.log_append_time_ms = if append_time { timestamp_ms } else { -1 };
+                    // The time remembered, whoever stamped it: as Kafka answers.
+                    reply.log_append_time_ms = timestamp_ms;
                     // The first one may still be on its way to the disk: then this answer waits for it.
                     if pending && acks != 0 && self.options.durability == Durability::Fsync {
                         let lsn = self.directory_mut(slot).last_lsn;

@@ -47,7 +47,8 @@ pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal>
             answer.partitions.push(PartitionResponse {
                 partition_index: partition,
                 error_code: error.code(),
-                error_message: exists.is_none().then(|| {
+                // Words only of an unknown topic, as Kafka.
+                error_message: found.is_none().then(|| {
                     StrBytes::from_static("This server does not host this topic-partition.")
                 }),
                 ..PartitionResponse::default()
