@@ -3,6 +3,7 @@
 //! A synchronous state machine: `Log` takes calls and events with the time in hand and gives outputs, I/O requests among them. It opens
 //! no file, reads no clock, spawns no thread, and knows nothing of Kafka's messages. Bytes on disk are drawn in `FORMAT.md`.
 
+mod accounts;
 mod append;
 pub mod buffer;
 mod cache;

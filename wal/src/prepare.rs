@@ -271,7 +271,7 @@ impl Log {
     pub(crate) fn release(&mut self, released: &[Released]) {
         for part in released {
             let segment = self.segments.at(part.segment);
-            segment.live_bytes = segment.live_bytes.saturating_sub(u64::from(part.bytes));
+            segment.live_bytes -= u64::from(part.bytes);
             if part.whole {
                 assert!(segment.extents > 0, "an extent was released twice");
                 segment.extents -= 1;

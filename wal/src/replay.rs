@@ -133,7 +133,10 @@ impl Replay {
         let mut expected = None;
         let mut cut = false;
         for (header, segment) in chain.drain(..).zip(scanned) {
-            let known = log.segments.get(header.file).is_some();
+            let known = log
+                .segments
+                .get(header.file)
+                .is_some_and(|segment| segment.nonce == header.nonce);
             if segment.stretches.is_empty() && !known {
                 log.next_sequence = log.next_sequence.max(header.sequence + 1);
                 continue;
@@ -305,11 +308,15 @@ impl Replay {
     fn adopt(&mut self, log: &mut Log, header: &SegmentHeader, scanned: &Scanned) {
         log.next_sequence = log.next_sequence.max(header.sequence + 1);
         // An edit replayed before may have named the file's earlier life, as a rewritten segment whose extents were all deleted since.
-        if log.segments.get(header.file).is_none() {
+        if log
+            .segments
+            .get(header.file)
+            .is_none_or(|segment| segment.nonce != header.nonce)
+        {
             let mut segment = Segment::new(SegmentState::Sealing);
             segment.nonce = header.nonce;
             segment.sequence = header.sequence;
-            log.segments.insert(header.file, segment);
+            log.segments.begin_life(header.file, segment);
         }
         let segment = log.segments.at(header.file);
         segment.first_lsn = scanned.first_lsn().unwrap_or(segment.first_lsn);

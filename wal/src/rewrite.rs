@@ -485,7 +485,7 @@ impl Log {
             .is_none_or(|segment| segment.nonce != record.nonce)
         {
             self.segments
-                .insert(record.file, Segment::from_record(record));
+                .begin_life(record.file, Segment::from_record(record));
         }
         self.segments.set_state(record.file, SegmentState::Sealed);
         for extent in moved {
@@ -501,9 +501,15 @@ impl Log {
             );
             let old = self.segments.at(extent.old);
             old.extents -= change.extents;
-            old.live_bytes = old.live_bytes.saturating_sub(change.bytes);
+            old.live_bytes -= change.bytes;
+            // Extents that lay there already may become neighbours of one another too: more may be joined than moved.
             let new = self.segments.at(record.file);
-            new.extents += change.extents - change.joined;
+            new.extents += change.extents;
+            assert!(
+                change.joined == 0 || change.joined < new.extents,
+                "more extents were joined than the segment has"
+            );
+            new.extents -= change.joined;
             new.live_bytes += change.bytes;
         }
     }

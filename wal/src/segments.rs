@@ -51,7 +51,7 @@ pub(crate) struct Segment {
     pub index_pages: u32,
     /// Extents that point here: exact. Nothing is freed above zero.
     pub extents: u32,
-    /// Bytes of these: near enough for choosing what to rewrite.
+    /// Bytes of these, as the extents have them (a clipped one guesses): what to rewrite is chosen by it.
     pub live_bytes: u64,
     /// Reads under way.
     pub pins: u32,
@@ -225,6 +225,14 @@ impl SegmentTable {
         }
         self.counts[segment.state as usize] += 1;
         self.segments[at] = Some(segment);
+    }
+
+    /// A file as replay finds it, in place of what an earlier life of it left in the table. Extents that point at the file still count.
+    pub(crate) fn begin_life(&mut self, file: u32, mut segment: Segment) {
+        if let Some(earlier) = self.get(file) {
+            (segment.extents, segment.live_bytes) = (earlier.extents, earlier.live_bytes);
+        }
+        self.insert(file, segment);
     }
 
     pub(crate) fn remove(&mut self, file: u32) {

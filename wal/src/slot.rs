@@ -392,8 +392,8 @@ impl SlotTable {
                 continue;
             }
             // The share that goes is a guess: only whole extents decide when a segment is free.
-            let kept = u64::from(newest.bytes) * (to - newest.base) as u64
-                / (newest.end - newest.base) as u64;
+            let kept = u128::from(newest.bytes) * u128::from(to.abs_diff(newest.base))
+                / u128::from(newest.end.abs_diff(newest.base));
             let gone = newest.bytes - kept as u32;
             if let Some(slot) = self.change(replica) {
                 slot.bytes -= u64::from(gone);
@@ -448,8 +448,8 @@ impl SlotTable {
         }
     }
 
-    /// Extents of `old` within `[base, end)` now lie in `new`; neighbours there are joined. Tells each move as (whole extents gone from old,
-    /// extents that `new` gained less those joined, bytes).
+    /// Extents of `old` within `[base, end)` now lie in `new`; neighbours there are joined. `new` then counts what moved more, and what was
+    /// joined less; the latter may be the greater, since extents that lay in `new` before may become neighbours.
     pub(crate) fn move_extents(
         &mut self,
         replica: ReplicaId,

@@ -294,7 +294,15 @@ impl Run {
             self.crash_here();
             self.driver.run_one();
             self.listen();
+            self.check_accounts(&self.driver.log, "after a request");
             left -= 1;
+        }
+    }
+
+    /// A segment that counts too few extents would be written over under live frames.
+    fn check_accounts(&self, log: &Log, when: &str) {
+        if let Err(wrong) = log.check_accounts() {
+            panic!("{when}: {wrong}\n{}", self.describe());
         }
     }
 
@@ -382,7 +390,10 @@ impl Run {
 
     fn recover(&self, disk: SimulatedDisk, seed: u64) -> (Driver, RecoveryReport) {
         match Driver::open(disk, run_options(seed), self.driver.now, &mut Counting(0)) {
-            Ok(found) => found,
+            Ok((driver, report)) => {
+                self.check_accounts(&driver.log, "after a recovery");
+                (driver, report)
+            }
             Err((_, error)) => panic!("{}: recovery refused: {error}", self.describe()),
         }
     }
@@ -443,6 +454,7 @@ impl Run {
             let (base, _) = append_at(&mut driver, *replica, 1, 300, 1_000, 1).unwrap();
             expected.frames.push((base, base, 300));
             driver.settle();
+            self.check_accounts(&driver.log, "after going on");
         }
         let seed = driver.log.options().seed ^ 3;
         let (mut driver, _) = self.recover(driver.crash(), seed);
@@ -526,6 +538,7 @@ fn every_crash_keeps_what_was_acknowledged() {
             run.act();
             run.listen();
             run.work();
+            run.check_accounts(&run.driver.log, "after a step");
         }
         bytes_rewritten += run.driver.log.statistics().bytes_rewritten;
         crash_points += run.check_nothing_leaks();
