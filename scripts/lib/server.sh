@@ -1,5 +1,5 @@
 # Starts and ends the server under test. Sourced; keeps the pids it started and ends only those.
-# The binary is $ODRADEK_BINARY; every start_server call starts one node in a folder, on a port.
+# The binary is $ODRADEK_BINARY, run with $ODRADEK_OPTIONS besides; every start_server call starts one node in a folder, on a port.
 declare -A SERVER_PIDS=()
 
 # start_server DIR PORT: runs the server on DIR and waits (at most 30 s) until it accepts on PORT.
@@ -8,7 +8,7 @@ start_server() {
     [ -x "${ODRADEK_BINARY:-}" ] || { echo "start_server: ODRADEK_BINARY='${ODRADEK_BINARY:-}' is no program" >&2; return 1; }
     if ! wait_for_free_port 127.0.0.1 "$port" 5; then echo "start_server: port $port is in use" >&2; return 1; fi
     mkdir -p "$dir"
-    "$ODRADEK_BINARY" dev --data-dir "$dir" --listen "127.0.0.1:$port" >>"$dir.log" 2>&1 </dev/null &
+    "$ODRADEK_BINARY" dev --data-dir "$dir" --listen "127.0.0.1:$port" ${ODRADEK_OPTIONS:-} >>"$dir.log" 2>&1 </dev/null &
     pid=$!
     SERVER_PIDS[$port]=$pid
     if ! wait_for_port 127.0.0.1 "$port" 30 "$pid"; then

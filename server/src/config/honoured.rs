@@ -42,6 +42,7 @@ const HONOURED: &[&str] = &[
     "max.incremental.fetch.session.cache.slots",
     "message.max.bytes",
     "metadata.log.dir",
+    "metadata.log.max.record.bytes.between.snapshots",
     "min.insync.replicas",
     "node.id",
     "num.partitions",

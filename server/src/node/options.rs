@@ -61,6 +61,8 @@ pub struct NodeOptions {
     pub bootstrap_features: Vec<(String, i16)>,
     /// Level of kraft.version: 1 with a quorum that can change, 0 with static voters.
     pub kraft_version: i16,
+    /// `metadata.log.max.record.bytes.between.snapshots`.
+    pub snapshot_interval_bytes: u64,
     /// `fetch.max.bytes`.
     pub fetch_bytes_max: i32,
     /// `max.incremental.fetch.session.cache.slots`.

@@ -52,6 +52,9 @@ impl Prepared {
             auto_create_topics: config.boolean("auto.create.topics.enable"),
             bootstrap_features,
             kraft_version: 1,
+            snapshot_interval_bytes: config
+                .number("metadata.log.max.record.bytes.between.snapshots")
+                .max(1) as u64,
             fetch_bytes_max: i32::try_from(config.number("fetch.max.bytes")).unwrap_or(i32::MAX),
             fetch_sessions_max: usize::try_from(
                 config.number("max.incremental.fetch.session.cache.slots"),

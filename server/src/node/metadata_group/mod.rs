@@ -99,6 +99,8 @@ impl MetadataGroup {
     /// A group before its first tick.
     pub fn new(parts: GroupParts) -> Self {
         let level = parts.controller.committed().metadata_version();
+        let after_snapshot = parts.raft.batches_from(parts.applied);
+        let new_bytes: usize = after_snapshot.map(|batch| batch.bytes.len()).sum();
         Self {
             raft: parts.raft,
             controller: parts.controller,
@@ -115,7 +117,7 @@ impl MetadataGroup {
             unpublished: None,
             published_us: 0,
             lifecycle: Lifecycle::default(),
-            snapshots: Snapshots::new(parts.snapshot_bytes),
+            snapshots: Snapshots::new(parts.snapshot_bytes, new_bytes as u64),
             folder: parts.folder,
             closing: false,
             log_ticked_us: 0,
@@ -316,6 +318,7 @@ impl MetadataGroup {
             base_sequence: -1,
             flags: header.attributes as u16,
         };
+        self.snapshots.appended(bytes.len());
         let (head, body) = bytes.split_at(BATCH_HEAD_BYTES);
         let now = wal_now(core);
         let lsn = self.log.append(

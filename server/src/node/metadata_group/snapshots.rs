@@ -10,8 +10,6 @@ use odradek_raft::image::{MetadataImage, record_version, write_snapshot};
 use odradek_raft::snapshot::{SnapshotWriter, WriterOptions, file_name};
 use std::collections::BTreeMap;
 
-/// A snapshot is due after this many new bytes, or half of the last one's where that is more (case 23).
-const NEW_BYTES_MIN: u64 = 20 << 20;
 /// Bytes of records after which a batch of the file is closed.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Kafka's name of the exported quorum state.
@@ -28,19 +26,27 @@ enum Job {
 /// Snapshot state.
 pub(super) struct Snapshots {
     last_bytes: u64,
+    /// Bytes of the log since the newest snapshot was begun.
+    new_bytes: u64,
     running: bool,
     jobs: BTreeMap<u64, Job>,
     next_token: u64,
 }
 
 impl Snapshots {
-    pub fn new(last_bytes: u64) -> Self {
+    pub fn new(last_bytes: u64, new_bytes: u64) -> Self {
         Self {
             last_bytes,
+            new_bytes,
             running: false,
             jobs: BTreeMap::new(),
             next_token: 0,
         }
+    }
+
+    /// The log grew.
+    pub fn appended(&mut self, bytes: usize) {
+        self.new_bytes += bytes as u64;
     }
 
     fn job(&mut self, job: Job) -> u64 {
@@ -51,10 +57,12 @@ impl Snapshots {
     }
 }
 
-/// Starts a snapshot when one is due.
+/// Starts a snapshot when one is due: after the configured bytes of new records, or half of the last one's where that is more
+/// (case 23).
 pub(super) fn tick(core: &mut Core, group: &mut MetadataGroup) {
-    let due_bytes = NEW_BYTES_MIN.max(group.snapshots.last_bytes / 2);
-    if group.snapshots.running || (group.raft.log_bytes() as u64) < due_bytes {
+    let interval_bytes = core.options.snapshot_interval_bytes;
+    let due_bytes = interval_bytes.max(group.snapshots.last_bytes / 2);
+    if group.snapshots.running || group.snapshots.new_bytes < due_bytes {
         return;
     }
     let image = group.controller.committed().clone();
@@ -62,6 +70,7 @@ pub(super) fn tick(core: &mut Core, group: &mut MetadataGroup) {
         return;
     };
     group.snapshots.running = true;
+    group.snapshots.new_bytes = 0;
     let options = WriterOptions {
         id,
         last_contained_log_timestamp_ms: group.raft.last_timestamp_ms_at(id.offset),
