@@ -126,10 +126,14 @@ fn a_client_that_never_reads_does_not_stall_the_others() {
     deaf.stream.set_nonblocking(true).expect("sockets have it");
     let frame = framed(&vec![1; 60_000]);
     let mut refused = 0;
+    let mut sent = 0;
     // Write until the node stops reading: both sides' socket buffers are full then.
     while refused < 200 {
-        match deaf.stream.write(&frame) {
-            Ok(_) => refused = 0,
+        match deaf.stream.write(&frame[sent..]) {
+            Ok(written) => {
+                refused = 0;
+                sent = (sent + written) % frame.len();
+            }
             Err(_) => {
                 refused += 1;
                 std::thread::sleep(std::time::Duration::from_millis(1));
