@@ -4,7 +4,8 @@
 //! timer per connection or per request: idle connections are found at the head of one list ordered by last use, those that cannot be read for
 //! lack of memory or must be re-armed stand in small lists of slots.
 //!
-//! Bounds: connections in total and per address (the socket is closed at once, counted), bytes of frames held per core (reading pauses; one
+//! Bounds: connections in total and per address (the socket is closed at once, counted), descriptors (a quarter of them is
+//! kept for data files), bytes of frames held per core (reading pauses; one
 //! unfinished frame at a time is let through, so that the core never locks itself up), bytes queued per connection (its reading pauses; cut after
 //! a time without progress), idle time.
 
@@ -33,6 +34,8 @@ pub struct ConnectionLimits {
     pub connections_per_ip_max: usize,
     /// Exceptions by address (`max.connections.per.ip.overrides`).
     pub connections_per_ip_overrides: HashMap<IpAddr, usize>,
+    /// A connection whose descriptor is this or higher is closed at once: what is above belongs to data files.
+    pub descriptors_max: i32,
     /// Time without a byte either way after which a connection is closed (`connections.max.idle.ms`); 0 or below: never.
     pub idle_ms: i64,
     /// Largest frame (`socket.request.max.bytes`); a larger size, or one below zero, closes the connection.
@@ -53,6 +56,7 @@ impl Default for ConnectionLimits {
             connections_max: 1_000_000,
             connections_per_ip_max: usize::MAX,
             connections_per_ip_overrides: HashMap::new(),
+            descriptors_max: super::probe::descriptors_for_connections(),
             idle_ms: 600_000,
             frame_bytes_max: 100 << 20,
             held_bytes_max: 512 << 20,

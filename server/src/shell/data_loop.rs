@@ -75,6 +75,16 @@ impl Acceptor {
             errors_unlogged: 0,
         }
     }
+
+    /// Counts a refusal; every ten seconds, gives how many there were since it last did.
+    fn times_to_log(&mut self, now_us: u64) -> Option<u64> {
+        self.errors_unlogged += 1;
+        if now_us < self.next_log_us {
+            return None;
+        }
+        self.next_log_us = now_us + 10_000_000;
+        Some(std::mem::take(&mut self.errors_unlogged))
+    }
 }
 
 pub(super) struct DataLoop<M: Machine> {
@@ -514,6 +524,12 @@ impl<M: Machine> DataLoop<M> {
             .and_then(|address| SocketAddr::try_from(address).ok());
         let Some(peer) = peer else { return };
         let limits = &self.connections.limits;
+        // Descriptors are numbered from the lowest free one, so a high number tells that few are left.
+        if socket.as_raw_fd() >= limits.descriptors_max {
+            self.connections.metrics.refused.add(1);
+            self.descriptors_short();
+            return;
+        }
         let Some(core) = self.shared.counts.admit(peer.ip(), limits) else {
             self.connections.metrics.refused.add(1);
             debug!(%peer, "connection refused: a limit on connections is reached");
@@ -549,15 +565,19 @@ impl<M: Machine> DataLoop<M> {
             return;
         }
         self.connections.metrics.accept_errors.add(1);
-        self.acceptor.errors_unlogged += 1;
-        let now_us = self.work.now.monotonic_us;
-        if now_us >= self.acceptor.next_log_us {
-            let times = std::mem::take(&mut self.acceptor.errors_unlogged);
+        if let Some(times) = self.acceptor.times_to_log(self.work.now.monotonic_us) {
             let reason = std::io::Error::from_raw_os_error(code);
             error!(
                 "cannot accept connections: {reason} ({times} times since the last such line); connected clients are served on, accepting is tried again"
             );
-            self.acceptor.next_log_us = now_us + 10_000_000;
+        }
+    }
+
+    fn descriptors_short(&mut self) {
+        if let Some(times) = self.acceptor.times_to_log(self.work.now.monotonic_us) {
+            error!(
+                "connections refused: the descriptors left are kept for data files ({times} times since the last such line); connected clients are served on; raise the limit on open files (ulimit -n)"
+            );
         }
     }
 

@@ -159,8 +159,14 @@ fn memory_line() -> String {
     format!("memory that may be locked: {}{note}", size(locked))
 }
 
-/// Raises the limit on open files to what is allowed; tells what it is.
-fn open_files_line() -> String {
+/// Descriptors that connections may take: three quarters of the limit, the rest is for data files.
+pub(super) fn descriptors_for_connections() -> i32 {
+    let limit = raise_open_files().unwrap_or(u64::MAX);
+    i32::try_from(limit - limit / 4).unwrap_or(i32::MAX)
+}
+
+/// Raises the limit on open files to what is allowed; gives what it is, `None` for unlimited.
+fn raise_open_files() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let raised = Rlimit {
@@ -170,7 +176,11 @@ fn open_files_line() -> String {
         // Unlimited may be refused where a sysctl bounds it; the old limit stays then.
         let _ = setrlimit(Resource::Nofile, raised);
     }
-    let now = getrlimit(Resource::Nofile).current;
+    getrlimit(Resource::Nofile).current
+}
+
+fn open_files_line() -> String {
+    let now = raise_open_files();
     let shown = now.map_or("unlimited".to_owned(), |count| count.to_string());
     let note = match now {
         Some(count) if count < 10_000 => "; FEW for many connections (ulimit -n)",

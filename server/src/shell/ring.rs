@@ -237,9 +237,11 @@ impl Ring {
         }
     }
 
-    /// Accepts on a listening socket until told otherwise.
+    /// Accepts one connection on a listening socket. One at a time: a multishot accept would take every descriptor of the process before the
+    /// limits are asked.
     pub(super) fn accept(&mut self, listener_descriptor: RawFd, listener: u16) {
-        let entry = opcode::AcceptMulti::new(Fd(listener_descriptor))
+        let nowhere = std::ptr::null_mut();
+        let entry = opcode::Accept::new(Fd(listener_descriptor), nowhere, nowhere.cast())
             .flags(libc::SOCK_CLOEXEC)
             .build()
             .user_data(user_data(KIND_ACCEPT, u64::from(listener)));
