@@ -15,7 +15,7 @@ use odradek_protocol::coordinator_records::{
     ConsumerOffsetsKey, ShareGroupStateKey, TransactionStateKey,
 };
 use odradek_protocol::metadata_records::MetadataRecord;
-use odradek_protocol::records::{BatchBuilder, Batches, Compression, records};
+use odradek_protocol::records::{BatchBuilder, Batches, Compression, outlines, records};
 use odradek_protocol::{consumer_protocol, registry};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
@@ -204,11 +204,13 @@ fn batches() -> usize {
             let (found, taken) = allocated(|| {
                 let mut found = 0;
                 for batch in Batches::new(bad.clone()) {
-                    let Ok((_, batch)) = batch else { break };
+                    let Ok((header, batch)) = batch else { break };
                     let Ok(all) = records(&batch, RECORDS_BYTES_MAX) else {
                         continue;
                     };
                     found += all.filter(|record| record.is_ok()).count();
+                    let outlined = outlines(&batch, RECORDS_BYTES_MAX).expect("its header is good");
+                    assert!(outlined.count() <= 1 + header.records_count.max(0) as usize);
                 }
                 found
             });
@@ -246,12 +248,36 @@ fn compressed() {
     }
 }
 
+/// A batch that unpacks to far more than it is: checked without ever holding that much.
+fn bombs() {
+    const VALUE_BYTES: usize = 40 << 20;
+    // A block of the format, the step, and what the library needs for its tables.
+    const HELD_BYTES_MAX: usize = 1 << 20;
+    for compression in Compression::ALL {
+        let mut builder = BatchBuilder::new(0).compression(compression, None);
+        builder.push(1, None, Some(b"small"), &[]);
+        builder.push(1, None, Some(&vec![0; VALUE_BYTES]), &[]);
+        let batch = builder.build().expect("it is built");
+        let ((), taken) = allocated(|| {
+            let mut outlines = outlines(&batch, VALUE_BYTES + 100).expect("a good header");
+            let values = outlines.by_ref().map(|outline| {
+                let outline = outline.unwrap_or_else(|error| panic!("{compression:?}: {error}"));
+                outline.value_bytes
+            });
+            assert!(values.eq([Some(5), Some(VALUE_BYTES)]), "{compression:?}");
+            assert!(outlines.decompressed_bytes() > VALUE_BYTES);
+        });
+        assert!(taken <= HELD_BYTES_MAX, "{compression:?}: {taken} bytes");
+    }
+}
+
 #[test]
 fn hostile_bytes_neither_panic_nor_take_memory() {
     let messages = messages();
     framed();
     let records = batches();
     compressed();
+    bombs();
     println!("{messages} mutated messages and {records} mutated records still decoded");
     assert!(
         messages > 1000 && records > 1000,

@@ -1,7 +1,7 @@
 //! Looking inside a stored batch: the record that a time stamp asks for.
 
 use bytes::Bytes;
-use odradek_protocol::records::{self, BatchError, Records};
+use odradek_protocol::records::{self, BatchError, RecordOutlines};
 
 /// A record found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,7 @@ pub fn first_at_or_after(
     timestamp_ms: i64,
     bytes_max: usize,
 ) -> Result<Option<Found>, BatchError> {
-    let records = records::records(batch, bytes_max)?;
-    for found in stamps(&records) {
+    for found in stamps(records::outlines(batch, bytes_max)?) {
         let found = found?;
         if found.timestamp_ms >= timestamp_ms && found.offset >= from {
             return Ok(Some(found));
@@ -37,9 +36,8 @@ pub fn max_timestamp(
     from: i64,
     bytes_max: usize,
 ) -> Result<Option<Found>, BatchError> {
-    let records = records::records(batch, bytes_max)?;
     let mut best: Option<Found> = None;
-    for found in stamps(&records) {
+    for found in stamps(records::outlines(batch, bytes_max)?) {
         let found = found?;
         if found.offset >= from && best.is_none_or(|best| found.timestamp_ms > best.timestamp_ms) {
             best = Some(found);
@@ -48,19 +46,21 @@ pub fn max_timestamp(
     Ok(best)
 }
 
-fn stamps(records: &Records) -> impl Iterator<Item = Result<Found, BatchError>> + '_ {
+fn stamps(records: RecordOutlines<'_>) -> impl Iterator<Item = Result<Found, BatchError>> + '_ {
     let header = *records.header();
-    records.views().map(move |view| {
-        let view = view?;
+    records.map(move |outline| {
+        let outline = outline?;
         Ok(Found {
             timestamp_ms: if header.is_log_append_time() {
                 header.max_timestamp
             } else {
-                header.base_timestamp.saturating_add(view.timestamp_delta)
+                header
+                    .base_timestamp
+                    .saturating_add(outline.timestamp_delta)
             },
             offset: header
                 .base_offset
-                .saturating_add(i64::from(view.offset_delta)),
+                .saturating_add(i64::from(outline.offset_delta)),
             leader_epoch: header.partition_leader_epoch,
         })
     })

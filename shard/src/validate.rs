@@ -3,14 +3,15 @@
 //!
 //! [`prepare`] is a pure function of the bytes, the configuration and the time, so that it can run on the
 //! connection's core before the batch crosses to its shard. Uncompressed records are walked in place;
-//! compressed ones are unpacked up to a bound, and a batch beyond it is refused (Kafka has no bound up to
-//! 4.3: hostile case 32). A batch that needs no change is never copied.
+//! compressed ones are unpacked a piece at a time, up to a bound, and a batch beyond it is refused (Kafka
+//! has no bound up to 4.3: hostile case 32). A batch that needs no change is never copied; one that is to be
+//! recompressed is unpacked a second time, into the new compressor, once it is known to be good.
 
 use bytes::Bytes;
-use odradek_protocol::compression;
+use odradek_protocol::compression::{self, Decompressor};
 use odradek_protocol::records::{
     self, ATTRIBUTE_COMPRESSION_MASK, ATTRIBUTE_LOG_APPEND_TIME, BatchError, BatchHeader,
-    CRC_START, Compression, HEADER_BYTES, LOG_OVERHEAD_BYTES, MAGIC, NO_TIMESTAMP, Records,
+    CRC_START, Compression, HEADER_BYTES, LOG_OVERHEAD_BYTES, MAGIC, NO_TIMESTAMP, RecordOutlines,
 };
 
 use crate::config::{TimestampType, TopicCompression, TopicConfig};
@@ -113,10 +114,11 @@ pub fn prepare(
     check_header(&header, bytes.len(), rules)?;
     records::verify_crc(&bytes).map_err(BatchRefusal::Corrupt)?;
     check_origin(&header, rules)?;
-    let records =
-        records::records(&bytes, rules.decompressed_bytes_max).map_err(BatchRefusal::Records)?;
-    let max_timestamp = check_records(&records, rules)?;
-    let prepared = transform(header, bytes, &records, max_timestamp, rules)?;
+    let seen = check_records(
+        records::outlines(&bytes, rules.decompressed_bytes_max).map_err(BatchRefusal::Records)?,
+        rules,
+    )?;
+    let prepared = transform(header, bytes, seen, rules)?;
     let size = prepared.bytes.len();
     if size as i64 > i64::from(rules.config.max_message_bytes) {
         return Err(BatchRefusal::TooLarge {
@@ -187,9 +189,19 @@ fn check_origin(header: &BatchHeader, rules: &BatchRules<'_>) -> Result<(), Batc
     Ok(())
 }
 
-/// Steps 13, 15 and 16 for each record. Returns the largest time stamp.
-fn check_records(records: &Records, rules: &BatchRules<'_>) -> Result<i64, BatchRefusal> {
-    let header = records.header();
+/// What a walk over the records found.
+#[derive(Clone, Copy)]
+struct RecordsSeen {
+    max_timestamp: i64,
+    decompressed_bytes: usize,
+}
+
+/// Steps 13, 15 and 16 for each record.
+fn check_records(
+    mut records: RecordOutlines<'_>,
+    rules: &BatchRules<'_>,
+) -> Result<RecordsSeen, BatchRefusal> {
+    let header = *records.header();
     let config = rules.config;
     let create_time = config.timestamp_type == TimestampType::CreateTime && !rules.internal;
     let earliest = rules.now_ms.saturating_sub(config.timestamp_before_max_ms);
@@ -197,15 +209,17 @@ fn check_records(records: &Records, rules: &BatchRules<'_>) -> Result<i64, Batch
     let mut max_timestamp = NO_TIMESTAMP;
     let mut faults: Vec<RecordFault> = Vec::new();
     let mut total = 0;
-    for (index, view) in (0..).zip(records.views()) {
-        let view = view.map_err(BatchRefusal::Records)?;
-        let timestamp = header.base_timestamp.saturating_add(view.timestamp_delta);
+    for (index, outline) in (0..).zip(records.by_ref()) {
+        let outline = outline.map_err(BatchRefusal::Records)?;
+        let timestamp = header
+            .base_timestamp
+            .saturating_add(outline.timestamp_delta);
         max_timestamp = max_timestamp.max(timestamp);
-        let kind = if view.offset_delta != index {
+        let kind = if outline.offset_delta != index {
             Some(RecordFaultKind::OffsetDelta {
-                found: view.offset_delta,
+                found: outline.offset_delta,
             })
-        } else if config.cleanup.compact && view.key.is_none() {
+        } else if config.cleanup.compact && outline.key_bytes.is_none() {
             Some(RecordFaultKind::NoKey)
         } else if create_time
             && timestamp != NO_TIMESTAMP
@@ -227,7 +241,10 @@ fn check_records(records: &Records, rules: &BatchRules<'_>) -> Result<i64, Batch
         }
     }
     if faults.is_empty() {
-        Ok(max_timestamp)
+        Ok(RecordsSeen {
+            max_timestamp,
+            decompressed_bytes: records.decompressed_bytes(),
+        })
     } else {
         Err(BatchRefusal::Faults { faults, total })
     }
@@ -237,8 +254,7 @@ fn check_records(records: &Records, rules: &BatchRules<'_>) -> Result<i64, Batch
 fn transform(
     mut header: BatchHeader,
     bytes: Bytes,
-    records: &Records,
-    max_timestamp: i64,
+    seen: RecordsSeen,
     rules: &BatchRules<'_>,
 ) -> Result<PreparedBatch, BatchRefusal> {
     let source = header.compression().map_err(BatchRefusal::Records)?;
@@ -249,8 +265,8 @@ fn transform(
     if stamp {
         header.attributes |= ATTRIBUTE_LOG_APPEND_TIME;
         header.max_timestamp = rules.now_ms;
-    } else if header.max_timestamp != max_timestamp {
-        header.max_timestamp = max_timestamp; // A wrong one would mislead every look-up by time.
+    } else if header.max_timestamp != seen.max_timestamp {
+        header.max_timestamp = seen.max_timestamp; // A wrong one would mislead every look-up by time.
     } else if recompress.is_none() {
         return Ok(PreparedBatch::of(&header, bytes, false));
     }
@@ -262,11 +278,12 @@ fn transform(
         Some((codec, level)) => {
             header.attributes = (header.attributes & !ATTRIBUTE_COMPRESSION_MASK) | codec as i16;
             rebuilt = vec![0; HEADER_BYTES];
-            match codec {
-                Compression::None => rebuilt.extend_from_slice(records.decompressed()),
-                codec => compression::compress(codec, level, records.decompressed(), &mut rebuilt)
-                    .map_err(|error| BatchRefusal::Records(BatchError::Compression(error)))?,
-            }
+            let unpacked = seen.decompressed_bytes;
+            Decompressor::new(source, &bytes[HEADER_BYTES..], unpacked)
+                .and_then(|mut records| {
+                    compression::recompress(&mut records, unpacked, codec, level, &mut rebuilt)
+                })
+                .map_err(|error| BatchRefusal::Records(BatchError::Compression(error)))?;
         }
     }
     let length = rebuilt.len() - LOG_OVERHEAD_BYTES;

@@ -1,4 +1,5 @@
-//! The records inside a batch: decompressed with a bound, then read one by one without copying. Building is in `builder`.
+//! The records inside a batch: decompressed with a bound, then read one by one without copying. Building is in `builder`; checks
+//! that need no bytes of the records stream through `outlines`.
 
 use super::*;
 use crate::compression;
@@ -95,11 +96,7 @@ impl Records {
 
     /// The records, borrowed, from the first one on.
     pub fn views(&self) -> RecordViews<'_> {
-        RecordViews {
-            body: &self.body,
-            count: self.header.records_count,
-            index: 0,
-        }
+        RecordViews::new(&self.body, self.header.records_count)
     }
 
     fn own(&self, view: RecordView<'_>) -> Result<Record, RecordProblem> {
@@ -167,6 +164,16 @@ pub struct RecordViews<'a> {
     body: &'a [u8],
     count: i32,
     index: i32,
+}
+
+impl<'a> RecordViews<'a> {
+    pub(super) fn new(body: &'a [u8], count: i32) -> Self {
+        RecordViews {
+            body,
+            count,
+            index: 0,
+        }
+    }
 }
 
 impl<'a> Iterator for RecordViews<'a> {

@@ -12,6 +12,7 @@
 mod builder;
 mod header;
 mod iteration;
+mod outlines;
 
 pub use builder::{BatchBuilder, HeaderRef};
 pub use header::{
@@ -19,6 +20,7 @@ pub use header::{
     set_partition_leader_epoch, verify_crc,
 };
 pub use iteration::{Record, RecordHeader, RecordView, RecordViews, Records, records};
+pub use outlines::{RecordOutline, RecordOutlines, outlines, outlines_by};
 
 use crate::compression::CompressionError;
 use std::fmt;
