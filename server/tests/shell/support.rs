@@ -125,9 +125,11 @@ impl Client {
     }
 
     pub fn send(&mut self, frame: &[u8]) {
-        self.stream
-            .write_all(&framed(frame))
-            .expect("the node reads");
+        self.try_send(frame).expect("the node reads");
+    }
+
+    pub fn try_send(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.stream.write_all(&framed(frame))
     }
 
     pub fn receive(&mut self) -> io::Result<Vec<u8>> {
