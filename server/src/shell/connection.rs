@@ -70,6 +70,12 @@ pub(super) struct Connection {
     pub(super) queue: VecDeque<Bytes>,
     pub(super) queued_bytes: usize,
     pub(super) sending: bool,
+    /// Large sends may leave without a copy: not to this machine itself, and not after the kernel said that it had to copy.
+    pub(super) zero_copy: bool,
+    /// Bytes of zero-copy sends that the kernel still reads.
+    pub(super) unreleased_bytes: usize,
+    /// The send in flight copies nothing.
+    pub(super) sending_zero_copy: bool,
     /// Listed among those that have something to send.
     pub(super) send_listed: bool,
     /// Listed among those with frames to deliver.
@@ -97,6 +103,9 @@ impl Connection {
             queue: VecDeque::new(),
             queued_bytes: 0,
             sending: false,
+            zero_copy: !peer.ip().to_canonical().is_loopback(),
+            unreleased_bytes: 0,
+            sending_zero_copy: false,
             send_listed: false,
             ready_listed: false,
             last_active_us: now_us,
@@ -129,17 +138,18 @@ impl Connection {
         }
     }
 
-    /// Takes from the queue what one send carries. The bytes stay counted until they were sent.
-    pub(super) fn gather(&mut self, segments: &mut Vec<Bytes>) {
+    /// Takes from the queue what one send carries; gives its bytes, which stay counted until they were sent.
+    pub(super) fn gather(&mut self, segments: &mut Vec<Bytes>) -> usize {
         let mut bytes = 0;
         while let Some(segment) = self.queue.front() {
             let fits = segments.is_empty() || bytes + segment.len() <= SEND_BYTES_MAX;
             if !fits || segments.len() == SEND_SEGMENTS_MAX {
-                return;
+                break;
             }
             bytes += segment.len();
             segments.extend(self.queue.pop_front());
         }
+        bytes
     }
 
     /// Accounts for a send: what it did not carry goes back to the front, in order.

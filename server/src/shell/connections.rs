@@ -9,11 +9,10 @@
 //! unfinished frame at a time is let through, so that the core never locks itself up), bytes queued per connection (its reading pauses; cut after
 //! a time without progress), idle time.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::net::{Shutdown, shutdown, sockopt};
@@ -21,110 +20,10 @@ use slab::Slab;
 
 use super::connection::{Connection, Life, ReceiveState};
 use super::frames::HeldBytes;
-use super::metrics::SocketMetrics;
+use super::limits::{ConnectionCounts, ConnectionLimits};
+use super::loop_metrics::SocketMetrics;
 use super::ring::{ReceiveEnd, Ring};
 use crate::machine::{ConnectionId, Segments};
-
-/// What connections may take of a core and of the node.
-#[derive(Clone, Debug)]
-pub struct ConnectionLimits {
-    /// Connections of the node (`max.connections`); one more is closed at once.
-    pub connections_max: usize,
-    /// Connections from one address (`max.connections.per.ip`).
-    pub connections_per_ip_max: usize,
-    /// Exceptions by address (`max.connections.per.ip.overrides`).
-    pub connections_per_ip_overrides: HashMap<IpAddr, usize>,
-    /// A connection whose descriptor is this or higher is closed at once: what is above belongs to data files.
-    pub descriptors_max: i32,
-    /// Time without a byte either way after which a connection is closed (`connections.max.idle.ms`); 0 or below: never.
-    pub idle_ms: i64,
-    /// Largest frame (`socket.request.max.bytes`); a larger size, or one below zero, closes the connection.
-    pub frame_bytes_max: usize,
-    /// Bytes of frames held per core: arriving, waiting or with the machine (`queued.max.request.bytes` is the nearest of Kafka's).
-    pub held_bytes_max: u64,
-    /// Queued bytes above which a connection is not read.
-    pub queued_bytes_high: usize,
-    /// Queued bytes below which it is read again.
-    pub queued_bytes_low: usize,
-    /// A connection above the high mark, or closing, whose peer takes nothing for this long is cut.
-    pub stalled_ms: u64,
-}
-
-impl Default for ConnectionLimits {
-    fn default() -> Self {
-        Self {
-            connections_max: 1_000_000,
-            connections_per_ip_max: usize::MAX,
-            connections_per_ip_overrides: HashMap::new(),
-            descriptors_max: super::probe::descriptors_for_connections(),
-            idle_ms: 600_000,
-            frame_bytes_max: 100 << 20,
-            held_bytes_max: 512 << 20,
-            queued_bytes_high: 1 << 20,
-            queued_bytes_low: 256 << 10,
-            stalled_ms: 60_000,
-        }
-    }
-}
-
-/// Connections of the node, counted where they open and close.
-#[derive(Debug)]
-pub(super) struct ConnectionCounts {
-    total: AtomicUsize,
-    per_core: Vec<AtomicUsize>,
-    /// Locked at opening and closing only.
-    per_ip: Mutex<HashMap<IpAddr, usize>>,
-}
-
-impl ConnectionCounts {
-    pub(super) fn new(cores: usize) -> Self {
-        Self {
-            total: AtomicUsize::new(0),
-            per_core: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
-            per_ip: Mutex::new(HashMap::new()),
-        }
-    }
-
-    /// Counts a new connection, and names the core with the fewest; `None` when a limit refuses it.
-    pub(super) fn admit(&self, address: IpAddr, limits: &ConnectionLimits) -> Option<u16> {
-        if self.total.load(Ordering::Relaxed) >= limits.connections_max {
-            return None;
-        }
-        let maximum = limits
-            .connections_per_ip_overrides
-            .get(&address)
-            .copied()
-            .unwrap_or(limits.connections_per_ip_max);
-        let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = per_ip.entry(address).or_insert(0);
-        if *count >= maximum {
-            if *count == 0 {
-                per_ip.remove(&address);
-            }
-            return None;
-        }
-        *count += 1;
-        drop(per_ip);
-        self.total.fetch_add(1, Ordering::Relaxed);
-        let fewest = (0..self.per_core.len())
-            .min_by_key(|core| self.per_core[*core].load(Ordering::Relaxed))
-            .expect("a node has at least one core");
-        self.per_core[fewest].fetch_add(1, Ordering::Relaxed);
-        Some(fewest as u16)
-    }
-
-    pub(super) fn leave(&self, address: IpAddr, core: u16) {
-        self.total.fetch_sub(1, Ordering::Relaxed);
-        self.per_core[usize::from(core)].fetch_sub(1, Ordering::Relaxed);
-        let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = per_ip.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                per_ip.remove(&address);
-            }
-        }
-    }
-}
 
 /// What the machine is to be told, besides frames.
 pub(super) enum SocketEvent {
@@ -155,6 +54,10 @@ pub(super) struct Connections {
     /// Slots whose peer must take bytes within `stalled_ms`.
     watched: BTreeSet<u32>,
     next_watch_us: u64,
+    /// Bytes of zero-copy sends that the kernel still reads.
+    unreleased_bytes: usize,
+    /// Bytes queued or in flight to all peers.
+    queued_bytes: usize,
     pub(super) events: VecDeque<SocketEvent>,
     now_us: u64,
 }
@@ -183,6 +86,8 @@ impl Connections {
             let_through: None,
             watched: BTreeSet::new(),
             next_watch_us: 0,
+            unreleased_bytes: 0,
+            queued_bytes: 0,
             events: VecDeque::new(),
             now_us: 0,
         }
@@ -201,11 +106,9 @@ impl Connections {
         !self.ready.is_empty()
     }
 
-    /// True while anything is queued or in flight to a peer.
-    pub(super) fn has_unsent(&self) -> bool {
-        self.slots
-            .iter()
-            .any(|(_, connection)| connection.life != Life::Dead && connection.queued_bytes > 0)
+    /// Bytes queued or in flight to all peers.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
     }
 
     /// Takes over an admitted socket and begins to read it.
@@ -223,7 +126,8 @@ impl Connections {
         let slot = entry.key() as u32;
         let id = ConnectionId(u64::from(self.next_generation) << 32 | u64::from(slot));
         self.next_generation = self.next_generation.wrapping_add(1);
-        entry.insert(Connection::new(socket, peer, id, self.now_us));
+        let connection = entry.insert(Connection::new(socket, peer, id, self.now_us));
+        connection.zero_copy |= self.limits.zero_copy.loopback;
         self.link_newest(slot);
         self.metrics.opened.add(1);
         self.metrics.open.add(1);
@@ -388,12 +292,15 @@ impl Connections {
         if connection.life == Life::Closing {
             return;
         }
+        let before = connection.queued_bytes;
         connection.enqueue(segments);
+        let added = connection.queued_bytes - before;
         let stop = connection.queued_bytes > high && !connection.stops.queue;
         if stop {
             connection.stops.queue = true;
             connection.progress_us = now_us;
         }
+        self.queued_bytes += added;
         if stop {
             self.watch(slot);
             self.metrics.queue_stops.add(1);
@@ -424,26 +331,66 @@ impl Connections {
                 continue;
             }
             let mut segments = ring.segments_buffer();
-            connection.gather(&mut segments);
+            let bytes = connection.gather(&mut segments);
             connection.sending = true;
-            ring.send(connection.socket.as_raw_fd(), slot, segments);
+            let (descriptor, id) = (connection.socket.as_raw_fd(), connection.id.0);
+            let zero_copy = ring.features().zero_copy_send && self.may_lend(slot, bytes);
+            self.get(slot).sending_zero_copy = zero_copy;
+            ring.send(descriptor, slot, segments, zero_copy.then_some(id));
             self.metrics.sends.add(1);
         }
         self.to_send = listed;
     }
 
-    /// A send ended. Gives `segments` back emptied, for reuse.
+    /// Whether a send of so many bytes leaves without a copy; counts them then.
+    fn may_lend(&mut self, slot: u32, bytes: usize) -> bool {
+        let limits = self.limits.zero_copy;
+        let unreleased_bytes = self.unreleased_bytes + bytes;
+        let connection = self.get(slot);
+        let lend = connection.zero_copy
+            && bytes >= limits.bytes_min
+            && unreleased_bytes <= limits.bytes_max
+            && connection.unreleased_bytes + bytes <= limits.connection_bytes_max;
+        if lend {
+            connection.unreleased_bytes += bytes;
+            self.unreleased_bytes = unreleased_bytes;
+            self.metrics.sends_zero_copy.add(1);
+        }
+        lend
+    }
+
+    /// The kernel no longer reads what was lent to it.
+    pub(super) fn released(&mut self, owner: u64, bytes: usize, copied: bool) {
+        self.unreleased_bytes -= bytes;
+        let loopback = self.limits.zero_copy.loopback;
+        if copied {
+            self.metrics.sends_zero_copy_copied.add(1);
+        }
+        if let Some(slot) = self.slot_of(ConnectionId(owner)) {
+            let connection = self.get(slot);
+            connection.unreleased_bytes -= bytes;
+            connection.zero_copy &= !copied || loopback;
+        }
+    }
+
+    /// A send ended; what of its segments was not sent goes back to the queue. With `lent`, [`Connections::released`] follows.
     pub(super) fn sent(
         &mut self,
         ring: &mut Ring,
         slot: u32,
         result: Result<usize, i32>,
-        mut segments: Vec<Bytes>,
+        (mut segments, lent): (Vec<Bytes>, bool),
     ) {
-        let low = self.limits.queued_bytes_low;
         let now_us = self.now_us;
         let connection = self.get(slot);
         connection.sending = false;
+        let zero_copy = std::mem::take(&mut connection.sending_zero_copy);
+        if zero_copy && !lent {
+            let bytes: usize = segments.iter().map(Bytes::len).sum();
+            connection.unreleased_bytes -= bytes;
+            self.unreleased_bytes -= bytes;
+        }
+        let connection = self.get(slot);
         if connection.life == Life::Dead {
             self.free_when_done(slot);
             return;
@@ -451,16 +398,25 @@ impl Connections {
         match result {
             Ok(bytes) if bytes > 0 => {
                 connection.sent(bytes, &mut segments);
+                ring.keep_segments(segments);
                 connection.progress_us = now_us;
-                let drained = connection.stops.queue && connection.queued_bytes <= low;
+                self.queued_bytes -= bytes;
                 self.metrics.sent_bytes.add(bytes as u64);
                 self.touch(slot);
-                if drained {
+                let low = self.limits.queued_bytes_low;
+                let connection = self.get(slot);
+                if connection.stops.queue && connection.queued_bytes <= low {
                     self.drained(ring, slot);
                 }
                 self.go_on_sending(ring, slot);
             }
             Err(libc::EINTR | libc::EAGAIN) => {
+                connection.sent(0, &mut segments);
+                self.list_send(slot);
+            }
+            // Too little memory may be locked or lent to a socket, or it lends none: with a copy, then.
+            Err(libc::ENOMEM | libc::ENOBUFS | libc::EOPNOTSUPP | libc::EINVAL) if zero_copy => {
+                connection.zero_copy = false;
                 connection.sent(0, &mut segments);
                 self.list_send(slot);
             }
@@ -567,9 +523,11 @@ impl Connections {
         self.tell_closed(slot);
         let connection = self.get(slot);
         connection.life = Life::Dead;
+        let unsent = connection.queued_bytes;
         connection.drop_contents();
         let _ = shutdown(&connection.socket, Shutdown::Both);
         let address = connection.peer.ip();
+        self.queued_bytes -= unsent;
         self.update_receive(ring, slot);
         self.unlink(slot);
         self.watched.remove(&slot);

@@ -18,10 +18,11 @@ use tracing::{debug, error, info, warn};
 
 use super::background::{BackgroundPort, Job, JobEnd};
 use super::clock::Clock;
-use super::connections::{ConnectionCounts, Connections, SocketEvent};
+use super::connections::{Connections, SocketEvent};
+use super::limits::ConnectionCounts;
 use super::loop_disk::{Begun, DiskEnd, LoopDisk};
+use super::loop_metrics::LoopMetrics;
 use super::mailbox::{Letter, Order, Ports};
-use super::metrics::LoopMetrics;
 use super::ring::{Completion, DiskOutcome, Ring};
 use crate::machine::{LogLevel, Machine, MachineAction, MachineEvent, Now};
 
@@ -394,9 +395,15 @@ impl<M: Machine> DataLoop<M> {
                 slot,
                 result,
                 segments,
+                lent,
             } => {
-                self.connections.sent(ring, slot, result, segments);
+                self.connections.sent(ring, slot, result, (segments, lent));
             }
+            Completion::Released {
+                owner,
+                bytes,
+                copied,
+            } => self.connections.released(owner, bytes, copied),
             Completion::Accepted {
                 listener,
                 socket,
@@ -465,6 +472,10 @@ impl<M: Machine> DataLoop<M> {
         self.metrics
             .held_bytes
             .set(self.connections.held_bytes() as i64);
+        self.metrics
+            .send_queue_bytes
+            .set(self.connections.queued_bytes() as i64);
+        self.metrics.ring(self.ring.counts());
         if std::mem::take(&mut self.work.eventfd_ended) {
             self.ring
                 .watch_eventfd(self.ports.doorbell.eventfd_descriptor());
@@ -603,7 +614,7 @@ impl<M: Machine> DataLoop<M> {
         }
         let (end, until_us) = self.work.leaving.as_ref()?;
         let mail_waits = self.ports.out.iter().any(|outbox| outbox.waiting() > 0);
-        let busy = self.connections.has_unsent()
+        let busy = self.connections.queued_bytes() > 0
             || self.disk.in_flight() > 0
             || self.background.in_hand() > 0
             || mail_waits;
@@ -701,7 +712,9 @@ impl<M: Machine> DataLoop<M> {
         let mut rung = false;
         self.ring.drain(|completion| match completion {
             Completion::Disk { tag, outcome } => work.disk.push_back((tag, outcome)),
-            Completion::Woken => rung = true,
+            // The mail is seen in the next turn.
+            Completion::Woken => {}
+            Completion::EventFdRang => rung = true,
             Completion::EventFdEnded => {
                 rung = true;
                 work.eventfd_ended = true;

@@ -20,13 +20,16 @@
 mod background;
 mod buffers;
 mod clock;
+mod completion;
 mod connection;
 mod connections;
 mod data_loop;
 mod disk;
 mod frames;
 mod http;
+mod limits;
 mod loop_disk;
+mod loop_metrics;
 mod mailbox;
 mod metrics;
 mod probe;
@@ -46,24 +49,25 @@ use tracing::{error, info, warn};
 
 pub use background::BackgroundKind;
 pub use buffers::AlignedBuffer;
-pub use connections::ConnectionLimits;
+pub use completion::{RingFeatures, RingOptions};
 pub use data_loop::LoopEnd;
 pub use disk::{
     DirectoryLock, LockError, RealDisk, file_path, io_failure, shard_folder, sync_folder,
     write_file_atomically,
 };
 pub use http::{Health, Page, PageByPath, Pages};
+pub use limits::{ConnectionLimits, ZeroCopyLimits};
 pub use metrics::{Counter, Gauge, Histogram, Labels, Registry};
 pub use probe::{DirectoryFacts, probe_directory, random_numbers, system_report};
-pub use ring::{RingFeatures, RingOptions};
 
 use crate::machine::{Machine, Now};
 use background::BackgroundSetup;
-use connections::{ConnectionCounts, Connections};
+use connections::Connections;
 use data_loop::{Acceptor, DataLoop, Shared, Work};
+use limits::ConnectionCounts;
 use loop_disk::LoopDisk;
+use loop_metrics::{LoopMetrics, SocketMetrics};
 use mailbox::{Doorbell, Order, OrderSender, Ports};
-use metrics::{LoopMetrics, SocketMetrics};
 use ring::Ring;
 
 /// What the shell is to build.
@@ -487,6 +491,8 @@ fn build_loop<M: Machine>(
         );
     }
     let counts = Arc::clone(&seat.shared.counts);
+    let mut limits = seat.options.limits;
+    limits.zero_copy.bytes_max /= seat.options.cores.len();
     let sockets = SocketMetrics::new(&seat.registry, core);
     seat.ports.doorbell.set_ring(ring.descriptor());
     seat.shared.ready.fetch_add(1, Ordering::AcqRel);
@@ -496,7 +502,7 @@ fn build_loop<M: Machine>(
         machine,
         ring,
         clock,
-        connections: Connections::new(core, seat.options.limits, counts, sockets),
+        connections: Connections::new(core, limits, counts, sockets),
         disk: LoopDisk::new(seat.logs, seat.options.open_files_max),
         ports: seat.ports,
         background,

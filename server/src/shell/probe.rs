@@ -121,6 +121,7 @@ fn ring_line(features: RingFeatures) -> String {
         (features.single_issuer, "single issuer"),
         (features.message_ring, "ring messages"),
         (features.multishot_receive, "multishot receive"),
+        (features.zero_copy_send, "zero-copy send"),
     ];
     let name = |has| {
         let names: Vec<&str> = all
@@ -135,7 +136,7 @@ fn ring_line(features: RingFeatures) -> String {
         return format!("io_uring: {}", name(true));
     }
     format!(
-        "io_uring: {}; MISSING: {missing} (works, slower; Linux 6.1 or later has them)",
+        "io_uring: {}; MISSING: {missing} (works, slower; Linux 6.2 or later has them)",
         name(true)
     )
 }
@@ -148,11 +149,26 @@ fn size(bytes: Option<u64>) -> String {
     }
 }
 
+/// Bytes that zero-copy sends may lend to the kernel, which counts them as locked memory: a quarter of what may be locked.
+pub(super) fn zero_copy_bytes() -> usize {
+    match getrlimit(Resource::Memlock).current {
+        Some(bytes) => usize::try_from(bytes / 4).unwrap_or(ZERO_COPY_BYTES_MAX),
+        None => ZERO_COPY_BYTES_MAX,
+    }
+    .min(ZERO_COPY_BYTES_MAX)
+}
+
+/// Beyond this a slow network would pin too much of the caches.
+const ZERO_COPY_BYTES_MAX: usize = 256 << 20;
+
 fn memory_line() -> String {
     let locked = getrlimit(Resource::Memlock).current;
     let note = match locked {
         Some(bytes) if bytes < 512 << 10 => {
             "; TOO LITTLE for the background executor: plain threads take its place"
+        }
+        Some(bytes) if bytes < 64 << 20 => {
+            "; zero-copy sends use a quarter of it, further ones are copied (ulimit -l)"
         }
         _ => "",
     };
@@ -194,7 +210,7 @@ fn huge_page_line() -> Option<String> {
     let chosen = text.split('[').nth(1)?.split(']').next()?;
     let note = match chosen {
         "never" => {
-            " (a killed process with many GiB then takes long to die; \"madvise\" is enough)"
+            " (large writes then cost about 40 us more each, and a killed process with many GiB takes long to die; \"madvise\" is enough)"
         }
         _ => "",
     };

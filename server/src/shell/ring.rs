@@ -17,113 +17,16 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
 
 use super::buffers::{ALIGNMENT_BYTES, AlignedBuffer, ReceiveBuffers};
-
-/// Sizes of one ring.
-#[derive(Clone, Copy, Debug)]
-pub struct RingOptions {
-    /// Submission queue entries; completions get four times as many.
-    pub entries: u32,
-    /// Provided receive buffers, a power of two. When all are full the receives pause until some are given back.
-    pub receive_buffers: u16,
-    /// Bytes of one receive buffer: the most that one receive completion brings.
-    pub receive_buffer_bytes: u32,
-}
-
-impl Default for RingOptions {
-    fn default() -> Self {
-        Self {
-            entries: 1024,
-            receive_buffers: 128,
-            receive_buffer_bytes: 32 << 10,
-        }
-    }
-}
-
-/// What the kernel gave of what was asked for; a line of the start-up report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RingFeatures {
-    /// Completions are worked off only when the loop waits (6.1): no interrupts of running code.
-    pub defer_taskrun: bool,
-    /// The kernel may skip locks, since one thread submits (6.0).
-    pub single_issuer: bool,
-    /// Doorbells between loops without a file descriptor write (5.18).
-    pub message_ring: bool,
-    /// One receive brings many completions (6.0). Without it each receive is armed anew.
-    pub multishot_receive: bool,
-}
-
-/// What a completion says. Sockets are named by the slot their caller gave, disk operations by the caller's tag.
-pub(super) enum Completion {
-    Accepted {
-        listener: u16,
-        socket: OwnedFd,
-        armed: bool,
-    },
-    /// The accept is no longer armed; `error` is an errno.
-    AcceptEnded {
-        listener: u16,
-        error: i32,
-    },
-    /// Bytes of a socket lie in a receive buffer, to be read with [`Ring::received`] and given back with [`Ring::give_back`].
-    Received {
-        slot: u32,
-        buffer: u16,
-        length: usize,
-        armed: bool,
-    },
-    /// The receive of a slot is no longer armed: 0 = the peer will send no more, `ENOBUFS`, `ECANCELED`, or another errno.
-    ReceiveEnded {
-        slot: u32,
-        error: ReceiveEnd,
-    },
-    /// A send ended; the bytes sent may be fewer than asked. `segments` is what was asked, for the caller to trim.
-    Sent {
-        slot: u32,
-        result: Result<usize, i32>,
-        segments: Vec<Bytes>,
-    },
-    Disk {
-        tag: u64,
-        outcome: DiskOutcome,
-    },
-    /// Somebody rang: another loop by message, or another thread through the eventfd.
-    Woken,
-    /// The eventfd is no longer watched.
-    EventFdEnded,
-    /// The doorbell to this core did not get through.
-    DoorbellFailed {
-        core: u16,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReceiveEnd {
-    EndOfStream,
-    NoBuffers,
-    Cancelled,
-    Failed(i32),
-}
-
-/// How a disk operation ended: bytes moved or errno, with the memory it worked on.
-pub(super) enum DiskOutcome {
-    Read {
-        result: Result<usize, i32>,
-        buffer: AlignedBuffer,
-    },
-    Written {
-        result: Result<usize, i32>,
-        buffer: Bytes,
-    },
-    Synced {
-        result: Result<(), i32>,
-    },
-}
+pub(super) use super::completion::{Completion, DiskOutcome, ReceiveEnd, RingCounts};
+pub use super::completion::{RingFeatures, RingOptions};
 
 /// A send in flight: the kernel reads `header` and what it points to. Boxed, so that the addresses hold.
 struct SendOperation {
     header: libc::msghdr,
     vectors: Vec<libc::iovec>,
     segments: Vec<Bytes>,
+    /// Who is to hear when a zero-copy send lets go of the segments; `None` for a send that copies.
+    owner: Option<u64>,
 }
 
 enum DiskOperation {
@@ -156,6 +59,14 @@ const KIND_DOORBELL: u64 = 8;
 
 const RECEIVE_GROUP: u16 = 0;
 
+/// Send operations, and vectors of segments, that are kept for later sends.
+const IDLE_MAX: usize = 256;
+
+/// In `ioprio` of a zero-copy send (linux/io_uring.h: IORING_SEND_ZC_REPORT_USAGE): its last completion says whether bytes were copied.
+const SEND_ZC_REPORT_USAGE: u16 = 1 << 3;
+/// That completion's answer (IORING_NOTIF_USAGE_ZC_COPIED).
+const ZERO_COPY_COPIED: i32 = i32::MIN;
+
 fn user_data(kind: u64, index: u64) -> u64 {
     debug_assert!(index < 1 << KIND_SHIFT);
     kind << KIND_SHIFT | index
@@ -170,11 +81,15 @@ pub(super) struct Ring {
     #[allow(clippy::vec_box)]
     // The kernel is told where an operation lies, so it must not move.
     idle_sends: Vec<Box<SendOperation>>,
+    idle_segments: Vec<Vec<Bytes>>,
     disk: Slab<DiskOperation>,
     /// Sends and disk operations under way.
     in_flight: usize,
+    /// Zero-copy sends that ended and whose memory the kernel still reads: until the peer acknowledged the bytes.
+    unreleased: usize,
     /// Accepts, receives and eventfd watches under way.
     armed: usize,
+    counts: RingCounts,
 }
 
 impl Ring {
@@ -187,6 +102,7 @@ impl Ring {
             features.message_ring = probe.is_supported(opcode::MsgRingData::CODE);
             // Multishot receive came with the zero-copy send.
             features.multishot_receive = probe.is_supported(opcode::SendZc::CODE);
+            features.zero_copy_send = probe.is_supported(opcode::SendMsgZc::CODE);
         }
         let receive = ReceiveBuffers::new(options.receive_buffers, options.receive_buffer_bytes)?;
         let mut ring = Self {
@@ -195,9 +111,12 @@ impl Ring {
             receive: ManuallyDrop::new(receive),
             sends: Slab::with_capacity(256),
             idle_sends: Vec::new(),
+            idle_segments: Vec::new(),
             disk: Slab::with_capacity(64),
             in_flight: 0,
+            unreleased: 0,
             armed: 0,
+            counts: RingCounts::default(),
         };
         // SAFETY: the entries live in `receive`, which is dropped after `io` closed the ring.
         unsafe {
@@ -209,11 +128,38 @@ impl Ring {
             )?;
         }
         ring.receive.offer_all();
+        ring.features.zero_copy_send &= ring.try_zero_copy_report()?;
         Ok(ring)
+    }
+
+    /// Whether the kernel knows the flag that asks it to say when it copied: it refuses the flag before it looks at the descriptor, which is
+    /// none.
+    fn try_zero_copy_report(&mut self) -> io::Result<bool> {
+        if !self.features.zero_copy_send {
+            return Ok(false);
+        }
+        // SAFETY: a message header of zeroes is a valid one without parts; it outlives the submission, with which the kernel reads it.
+        let header: libc::msghdr = unsafe { std::mem::zeroed() };
+        let entry = opcode::SendMsgZc::new(Fd(-1), &raw const header)
+            .ioprio(SEND_ZC_REPORT_USAGE)
+            .build()
+            .user_data(user_data(KIND_IGNORED, 0));
+        self.push(entry);
+        self.io.submit_and_wait(1)?;
+        let completion = self.io.completion().next();
+        Ok(completion.is_some_and(|entry| entry.result() == -libc::EBADF))
     }
 
     pub(super) fn features(&self) -> RingFeatures {
         self.features
+    }
+
+    /// What passed through the ring, and what is under way.
+    pub(super) fn counts(&self) -> RingCounts {
+        RingCounts {
+            in_flight: self.in_flight as u64,
+            ..self.counts
+        }
     }
 
     /// The descriptor that other loops send doorbells to.
@@ -222,12 +168,14 @@ impl Ring {
     }
 
     fn push(&mut self, entry: squeue::Entry) {
+        self.counts.submitted += 1;
         loop {
             // SAFETY: whatever the entry points to is owned by `self` until its completion was seen, or is a descriptor, which the kernel checks.
             if unsafe { self.io.submission().push(&entry) }.is_ok() {
                 return;
             }
             // The queue is full: hand over what is there. Failing that (completions overflowed), the kernel keeps them until the next drain.
+            self.counts.enters += 1;
             if let Err(error) = self.io.submit() {
                 match error.raw_os_error() {
                     Some(libc::EINTR | libc::EBUSY | libc::EAGAIN) => {}
@@ -291,14 +239,28 @@ impl Ring {
 
     /// A vector to fill for the next [`Ring::send`], empty, kept from an earlier one where there is any.
     pub(super) fn segments_buffer(&mut self) -> Vec<Bytes> {
-        match self.idle_sends.last_mut() {
-            Some(idle) => std::mem::take(&mut idle.segments),
-            None => Vec::with_capacity(16),
+        self.idle_segments
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(16))
+    }
+
+    /// Keeps the vector of a [`Completion::Sent`] for a later send.
+    pub(super) fn keep_segments(&mut self, mut segments: Vec<Bytes>) {
+        segments.clear();
+        if self.idle_segments.len() < IDLE_MAX {
+            self.idle_segments.push(segments);
         }
     }
 
-    /// Sends the segments, one after the other, in one operation. The caller sends on a socket only after the send before it ended.
-    pub(super) fn send(&mut self, descriptor: RawFd, slot: u32, segments: Vec<Bytes>) {
+    /// Sends the segments, one after the other, in one operation. The caller sends on a socket only after the send before it ended. With
+    /// `zero_copy` (only where the features have it) the kernel reads the segments until [`Completion::Released`] names that owner.
+    pub(super) fn send(
+        &mut self,
+        descriptor: RawFd,
+        slot: u32,
+        segments: Vec<Bytes>,
+        zero_copy: Option<u64>,
+    ) {
         assert!(!segments.is_empty());
         let mut operation = self.idle_sends.pop().unwrap_or_else(|| {
             Box::new(SendOperation {
@@ -306,8 +268,10 @@ impl Ring {
                 header: unsafe { std::mem::zeroed() },
                 vectors: Vec::with_capacity(16),
                 segments: Vec::new(),
+                owner: None,
             })
         });
+        operation.owner = zero_copy;
         operation.segments = segments;
         operation.vectors.clear();
         for segment in &operation.segments {
@@ -321,13 +285,18 @@ impl Ring {
         let header: *const libc::msghdr = &raw const operation.header;
         let index = self.sends.insert(operation);
         let data = user_data(KIND_SEND, (slot as u64) << 24 | index as u64);
-        assert!(index < 1 << 24, "one send per connection at most");
-        let entry = opcode::SendMsg::new(Fd(descriptor), header)
-            .flags(libc::MSG_NOSIGNAL as u32)
-            .build()
-            .user_data(data);
+        assert!(index < 1 << 24, "a connection has few sends at most");
+        let (socket, flags) = (Fd(descriptor), libc::MSG_NOSIGNAL as u32);
+        let entry = if zero_copy.is_some() {
+            opcode::SendMsgZc::new(socket, header)
+                .ioprio(SEND_ZC_REPORT_USAGE)
+                .flags(flags)
+                .build()
+        } else {
+            opcode::SendMsg::new(socket, header).flags(flags).build()
+        };
         self.in_flight += 1;
-        self.push(entry);
+        self.push(entry.user_data(data));
     }
 
     /// Reads `length` bytes at `position` into the buffer, behind what is filled.
@@ -416,16 +385,19 @@ impl Ring {
     /// Submits what was queued and, unless `timeout` is zero, sleeps until a completion, a doorbell or the end of the time. True when it was the
     /// end of the time.
     pub(super) fn submit(&mut self, timeout: Duration) -> io::Result<bool> {
+        let (idle, work_deferred, overflow) = {
+            let queue = self.io.submission();
+            (queue.is_empty(), queue.taskrun(), queue.cq_overflow())
+        };
+        self.counts.overflows += u64::from(overflow);
         let result = if timeout.is_zero() {
-            let (idle, work_deferred) = {
-                let queue = self.io.submission();
-                (queue.is_empty(), queue.taskrun() || queue.cq_overflow())
-            };
-            if idle && !work_deferred {
+            if idle && !work_deferred && !overflow {
                 return Ok(false);
             }
+            self.counts.enters += 1;
             self.io.submit()
         } else {
+            self.counts.enters += 1;
             let time = Timespec::new()
                 .sec(timeout.as_secs())
                 .nsec(timeout.subsec_nanos());
@@ -449,6 +421,7 @@ impl Ring {
         loop {
             let entry = self.io.completion().next();
             let Some(entry) = entry else { return };
+            self.counts.completed += 1;
             if let Some(completion) = self.completion(&entry) {
                 take(completion);
             }
@@ -473,31 +446,59 @@ impl Ring {
                 let buffer = cqueue::buffer_select(entry.flags());
                 Some(self.received_completion(entry.result(), index as u32, buffer, armed))
             }
-            KIND_SEND => {
-                self.in_flight -= 1;
-                let mut operation = self.sends.remove((index & 0xff_ffff) as usize);
-                let segments = std::mem::take(&mut operation.segments);
-                if self.idle_sends.len() < 256 {
-                    self.idle_sends.push(operation);
-                }
-                Some(Completion::Sent {
-                    slot: (index >> 24) as u32,
-                    result: checked(entry.result()),
-                    segments,
-                })
-            }
+            KIND_SEND => Some(self.send_completion(entry, index)),
             KIND_DISK => {
                 self.in_flight -= 1;
                 let operation = self.disk.remove(index as usize);
                 Some(disk_completion(operation, checked(entry.result())))
             }
             KIND_WAKE => Some(Completion::Woken),
-            KIND_EVENTFD if armed => Some(Completion::Woken),
+            KIND_EVENTFD if armed => Some(Completion::EventFdRang),
             KIND_EVENTFD => Some(Completion::EventFdEnded),
             KIND_DOORBELL if entry.result() < 0 => {
                 Some(Completion::DoorbellFailed { core: index as u16 })
             }
             _ => None,
+        }
+    }
+
+    /// A send has one completion, a zero-copy one a second when the kernel no longer reads its memory.
+    fn send_completion(&mut self, entry: &cqueue::Entry, data: u64) -> Completion {
+        let (slot, index) = ((data >> 24) as u32, (data & 0xff_ffff) as usize);
+        if cqueue::notif(entry.flags()) {
+            self.unreleased -= 1;
+            let operation = self.sends.remove(index);
+            let completion = Completion::Released {
+                owner: operation.owner.expect("only zero-copy sends notify"),
+                bytes: operation.segments.iter().map(Bytes::len).sum(),
+                copied: entry.result() & ZERO_COPY_COPIED != 0,
+            };
+            self.keep_idle(operation);
+            return completion;
+        }
+        self.in_flight -= 1;
+        let lent = cqueue::more(entry.flags());
+        let segments = if lent {
+            self.unreleased += 1;
+            self.sends[index].segments.clone()
+        } else {
+            let mut operation = self.sends.remove(index);
+            let segments = std::mem::take(&mut operation.segments);
+            self.keep_idle(operation);
+            segments
+        };
+        Completion::Sent {
+            slot,
+            result: checked(entry.result()),
+            segments,
+            lent,
+        }
+    }
+
+    fn keep_idle(&mut self, mut operation: Box<SendOperation>) {
+        operation.segments.clear();
+        if self.idle_sends.len() < IDLE_MAX {
+            self.idle_sends.push(operation);
         }
     }
 
@@ -655,6 +656,10 @@ impl Drop for Ring {
             std::mem::forget(std::mem::take(&mut self.disk));
             std::mem::forget(std::mem::take(&mut self.sends));
             return;
+        }
+        if self.unreleased > 0 {
+            // Zero-copy sends end when a peer acknowledges, which may be never: not waited for, but not freed either.
+            std::mem::forget(std::mem::take(&mut self.sends));
         }
         // SAFETY: dropped once, here; nothing is armed that could still take a buffer.
         unsafe { ManuallyDrop::drop(&mut self.receive) }

@@ -5,6 +5,8 @@ use std::io::Write;
 use bytes::Bytes;
 use odradek_server::machine::{ConnectionId, Machine, MachineAction, MachineEvent, Now};
 
+use odradek_server::shell::ZeroCopyLimits;
+
 use super::support::{Client, Echo, Node, Numbers, answer, exit, framed, options};
 
 fn echo(cores: usize) -> Node {
@@ -73,6 +75,54 @@ fn a_frame_of_10_mib_comes_back_whole() {
         assert!(answer == frame, "the bytes differ");
         writing.join().expect("no panic").expect("all was taken");
     }
+}
+
+/// Echoes large frames without copies, the client reading slowly enough for what is lent to pile up.
+fn lend(zero_copy: ZeroCopyLimits) -> (u64, u64) {
+    let mut options = options(1);
+    options.limits.zero_copy = zero_copy;
+    let node = Node::start(options, vec![Vec::new()], |_| Echo);
+    let mut client = node.connect();
+    let mut numbers = Numbers(11);
+    let frames: Vec<Vec<u8>> = (0..200)
+        .map(|index| vec![index as u8; numbers.below(200_000)])
+        .collect();
+    let bytes: Vec<u8> = frames.iter().flat_map(|frame| framed(frame)).collect();
+    let mut writer = client.stream.try_clone().expect("a socket can be shared");
+    let writing = std::thread::spawn(move || writer.write_all(&bytes));
+    for (index, frame) in frames.iter().enumerate() {
+        let answer = client.receive().expect("an answer");
+        assert!(answer == *frame, "the bytes of frame {index} differ");
+    }
+    writing.join().expect("no panic").expect("all was taken");
+    (
+        node.metric("odradek_sends_zero_copy_total"),
+        node.metric("odradek_sends_zero_copy_copied_total"),
+    )
+}
+
+#[test]
+fn large_answers_leave_without_a_copy_and_arrive_whole() {
+    let loopback = true;
+    let everything = ZeroCopyLimits {
+        bytes_min: 1,
+        loopback,
+        ..ZeroCopyLimits::default()
+    };
+    let (lent, _) = lend(everything);
+    assert!(lent > 10, "{lent} sends were lent");
+    let little = ZeroCopyLimits {
+        bytes_max: 300_000,
+        loopback,
+        ..ZeroCopyLimits::default()
+    };
+    // Some are lent and some copied, as they come; the bytes are the same.
+    lend(little);
+}
+
+#[test]
+fn what_goes_to_this_machine_itself_is_copied_at_once() {
+    assert_eq!(lend(ZeroCopyLimits::default()), (0, 0));
 }
 
 #[test]

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use odradek_server::machine::{ConnectionId, Machine, MachineAction, MachineEvent, Now};
 
+use odradek_server::shell::ZeroCopyLimits;
+
 use super::support::{Node, Numbers, exit, framed, options};
 
 /// What the machine knows of a connection.
@@ -158,6 +160,20 @@ fn read_answers(client: &mut super::support::Client, count: usize) {
 
 #[test]
 fn a_storm_of_clients_breaks_no_promise() {
+    storm(ZeroCopyLimits::default());
+}
+
+#[test]
+fn a_storm_of_clients_breaks_no_promise_without_copies() {
+    storm(ZeroCopyLimits {
+        bytes_min: 1000,
+        bytes_max: 60_000,
+        connection_bytes_max: 20_000,
+        loopback: true,
+    });
+}
+
+fn storm(zero_copy: ZeroCopyLimits) {
     let seed = std::env::var("ODRADEK_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
@@ -170,6 +186,7 @@ fn a_storm_of_clients_breaks_no_promise() {
     options.limits.queued_bytes_high = 20_000;
     options.limits.queued_bytes_low = 5_000;
     options.limits.held_bytes_max = 100_000;
+    options.limits.zero_copy = zero_copy;
     options.ring.receive_buffers = 4;
     options.ring.receive_buffer_bytes = 2048;
     options.ring.entries = 8;
