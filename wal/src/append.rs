@@ -35,6 +35,8 @@ pub(crate) struct Filling {
     pub start_lsn: u64,
     /// Set when it is closed.
     pub length: usize,
+    /// The write behind it is this long, and longer than a write may be without being announced; else 0.
+    pub announces: usize,
 }
 
 /// The write on its way to the disk.
@@ -47,6 +49,7 @@ pub(crate) struct InFlight {
     pub buffer: Bytes,
     pub entries: Vec<DirectoryEntry>,
     pub void: Vec<usize>,
+    announces: usize,
     issued_us: u64,
     durable_in_header: u64,
     retried: bool,
@@ -64,6 +67,22 @@ impl Log {
 
     fn write_bytes_limit(&self) -> usize {
         (self.segment_bytes / 2).min(100 << 20) as usize
+    }
+
+    /// A longer write is announced by the header before it. Recovery must look behind bad bytes for as far as a write may reach, and
+    /// would else have to look half a segment far at every start.
+    fn unannounced_bytes_max(&self) -> usize {
+        (2 * self.options.write_bytes_max).min(self.write_bytes_limit())
+    }
+
+    /// How long a write may be behind a header that says `said`.
+    pub(crate) fn next_bytes_max(&self, said: u32) -> u64 {
+        let known = if said == 0 {
+            self.write_bytes_limit() as u64
+        } else {
+            u64::from(said)
+        };
+        known.max(self.unannounced_bytes_max() as u64)
     }
 
     /// Why nothing is taken at all, if so.
@@ -237,6 +256,9 @@ impl Log {
         if self.filling.is_none() {
             let directory = directory_bytes(1).expect("one entry");
             let least = (WRITE_HEADER_BYTES + bytes + directory).next_multiple_of(BLOCK_BYTES);
+            if least > self.unannounced_bytes_max() {
+                self.announce(least);
+            }
             let buffer = self.take_buffer(least);
             let filling = Filling {
                 buffer,
@@ -246,10 +268,39 @@ impl Log {
                 control: None,
                 start_lsn: self.closed_lsn,
                 length: 0,
+                announces: 0,
             };
             self.filling = Some(filling);
         }
         self.filling.as_mut().expect("set above")
+    }
+
+    /// The next write is longer than usual: the header before it says so, that of a write without frames where none waits.
+    fn announce(&mut self, bytes: usize) {
+        if self.pending.is_empty() {
+            let filling = self.empty_filling();
+            self.pending_bytes += filling.length;
+            self.pending.push_back(filling);
+        }
+        if let Some(before) = self.pending.back_mut() {
+            before.announces = bytes;
+        }
+    }
+
+    /// A write of one block without frames.
+    fn empty_filling(&mut self) -> Filling {
+        let start_lsn = self.closed_lsn;
+        self.closed_lsn += BLOCK_BYTES as u64;
+        Filling {
+            buffer: AlignedBuffer::new(BLOCK_BYTES),
+            used: WRITE_HEADER_BYTES,
+            entries: Vec::new(),
+            void: Vec::new(),
+            control: None,
+            start_lsn,
+            length: BLOCK_BYTES,
+            announces: 0,
+        }
     }
 
     fn take_buffer(&mut self, least: usize) -> AlignedBuffer {
@@ -350,6 +401,7 @@ impl Log {
             buffer: buffer.clone(),
             entries: filling.entries,
             void: filling.void,
+            announces: filling.announces,
             issued_us: now.monotonic_us,
             durable_in_header: header.durable_lsn,
             retried: false,
@@ -391,6 +443,7 @@ impl Log {
         nonce: u64,
         position: u64,
     ) -> WriteHeader {
+        let next_bytes_max = self.unannounced_bytes_max().max(filling.announces) as u32;
         let write = &mut filling.buffer[..filling.length];
         write[filling.used..].fill(0);
         for entry in &filling.entries {
@@ -409,6 +462,7 @@ impl Log {
             frames: filling.entries.len() as u32,
             frames_end: filling.used as u32,
             directory_crc: encode_directory(nonce, position, &filling.entries, write),
+            next_bytes_max,
         };
         header.encode(position, write);
         header
@@ -551,6 +605,7 @@ impl Log {
             void: std::mem::take(&mut write.void),
             control: None,
             start_lsn: write.start_lsn,
+            announces: write.announces,
         };
         let (file, position) = (self.active, self.active_position);
         let nonce = self.segments.at(file).nonce;
@@ -640,16 +695,7 @@ impl Log {
         if !self.make_room(now, BLOCK_BYTES as u64, 0, out) {
             return;
         }
-        let filling = Filling {
-            buffer: AlignedBuffer::new(BLOCK_BYTES),
-            used: WRITE_HEADER_BYTES,
-            entries: Vec::new(),
-            void: Vec::new(),
-            control: None,
-            start_lsn: self.closed_lsn,
-            length: BLOCK_BYTES,
-        };
-        self.closed_lsn += BLOCK_BYTES as u64;
+        let filling = self.empty_filling();
         self.statistics.seals += 1;
         self.issue(now, filling, out);
     }

@@ -58,6 +58,8 @@ pub(crate) struct Checkpointer {
     pub last_lsn: u64,
     /// The next segment's sequence, as of then.
     pub last_sequence: u64,
+    /// Due for another reason than how much was written.
+    pub wanted: bool,
     due_told: bool,
 }
 
@@ -96,13 +98,27 @@ impl Log {
             }
         }
         self.close_filling();
-        let snapshot = self.take_snapshot(now, &changed);
+        self.queue_snapshot(now, &changed);
+        self.commit(now, out);
+        self.proceed_checkpoint(now, out);
+    }
+
+    /// Nothing is open, nothing under way: recovery finds everything in this one.
+    pub(crate) fn begin_last_checkpoint(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.queue_snapshot(now, &[]);
+        if let Some(snapshot) = self.checkpointer.running.back_mut() {
+            snapshot.root.clean = true;
+        }
+        self.proceed_checkpoint(now, out);
+    }
+
+    fn queue_snapshot(&mut self, now: Now, cold_changed: &[ReplicaId]) {
+        let snapshot = self.take_snapshot(now, cold_changed);
         self.checkpointer.last_lsn = snapshot.lsn;
         self.checkpointer.last_sequence = self.next_sequence;
         self.checkpointer.due_told = false;
+        self.checkpointer.wanted = false;
         self.checkpointer.running.push_back(snapshot);
-        self.commit(now, out);
-        self.proceed_checkpoint(now, out);
     }
 
     fn base_is_due(&self) -> bool {
@@ -186,10 +202,11 @@ impl Log {
             write_number: self.write_number,
             broker_epoch: self.broker_epoch,
             metadata_offset_max: self.metadata_offset_max,
+            // With none active, the log goes on in one that is used later than any so far.
             active_sequence: self
                 .segments
                 .get(self.active)
-                .map_or(0, |segment| segment.sequence),
+                .map_or(self.next_sequence - 1, |segment| segment.sequence),
             wall_ms: now.wall_ms,
         }
     }
@@ -306,7 +323,8 @@ impl Log {
         // gather segments to replay without end.
         let segments = self.next_sequence - self.checkpointer.last_sequence;
         let segment_bytes = segments.saturating_mul(self.segment_bytes);
-        let due = log_bytes.max(segment_bytes) >= self.options.checkpoint_interval_bytes
+        let due = (self.checkpointer.wanted && self.sealing.is_empty())
+            || log_bytes.max(segment_bytes) >= self.options.checkpoint_interval_bytes
             || (self.space_is_low() && self.something_is_dead());
         if due {
             self.checkpointer.due_told = true;
@@ -336,6 +354,7 @@ impl Log {
             out.push(Output::Message(format!(
                 "checkpoint {file} could not be written ({failure}); tried again in 5 s"
             )));
+            self.give_up_closing(out);
             return;
         }
         match snapshot.stage {

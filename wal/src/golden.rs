@@ -65,11 +65,12 @@ fn layouts_lie_where_format_says() {
         frames: 1,
         frames_end: 632,
         directory_crc: 0x0BAD_CAFE,
+        next_bytes_max: 0x0020_0000,
     };
     header.encode(4096, &mut write);
     assert_eq!(
         hex(&write[..60]),
-        "4f44525701000000050000000000000009000000000000000020000000000000001000000000000000100000010000007802000000000000fecaad0b"
+        "4f44525701000000050000000000000009000000000000000020000000000000001000000000000000100000010000007802000000002000fecaad0b"
     );
     assert_eq!(WriteHeader::decode(5, 4096, &write), Some(header));
     assert_eq!(WriteHeader::decode(5, 8192, &write), None);

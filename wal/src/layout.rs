@@ -199,6 +199,8 @@ pub(crate) struct WriteHeader {
     /// Where the last frame ends, from the start of the write.
     pub frames_end: u32,
     pub directory_crc: u32,
+    /// No write behind this one is longer, until a header says otherwise: how far recovery looks for one behind a bad one. 0: not known.
+    pub next_bytes_max: u32,
 }
 
 impl WriteHeader {
@@ -213,6 +215,7 @@ impl WriteHeader {
         put(bytes, 40, &self.length.to_le_bytes());
         put(bytes, 44, &self.frames.to_le_bytes());
         put(bytes, 48, &self.frames_end.to_le_bytes());
+        put(bytes, 52, &self.next_bytes_max.to_le_bytes());
         put(bytes, 56, &self.directory_crc.to_le_bytes());
         let crc = placed(self.nonce, position, &bytes[..60]);
         put(bytes, 60, &crc.to_le_bytes());
@@ -236,6 +239,7 @@ impl WriteHeader {
             frames: get_u32(bytes, 44),
             frames_end: get_u32(bytes, 48),
             directory_crc: get_u32(bytes, 56),
+            next_bytes_max: get_u32(bytes, 52),
         };
         let directory = directory_bytes(header.frames as usize)?;
         let least = (header.frames_end as usize).checked_add(directory)?;
@@ -252,6 +256,11 @@ pub(crate) fn directory_bytes(frames: usize) -> Option<usize> {
     frames
         .checked_mul(DIRECTORY_ENTRY_BYTES)?
         .checked_add(DIRECTORY_TRAILER_BYTES)
+}
+
+/// The CRC at the end of a directory, which the header of its write repeats.
+pub(crate) fn directory_crc(bytes: &[u8]) -> u32 {
+    get_u32(bytes, bytes.len() - 4)
 }
 
 /// A frame's second identity, in the directory of its write.

@@ -7,9 +7,11 @@ mod accounts;
 mod append;
 pub mod buffer;
 mod cache;
+mod chain;
 mod checkpoint;
 mod checkpoint_file;
 mod checksum;
+mod closing;
 mod control;
 mod footer;
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The log's state and its one `match` over events. Parts: `append.rs` (append, group commit), `replicas.rs` (control operations, offsets),
 //! `prepare.rs` (segments ahead of need), `sealing.rs` (footers), `read.rs` (reads), `checkpoint.rs`, `recovery.rs`, `retention.rs`,
-//! `rewrite.rs`, `scrub.rs`.
+//! `rewrite.rs`, `scrub.rs`, `closing.rs`.
 
 use crate::append::{Filling, InFlight};
 use crate::buffer::{AlignedBuffer, BufferPool};
 use crate::cache::{FrameCache, PageCache, TailCache};
 use crate::checkpoint::Checkpointer;
 use crate::checksum::Entropy;
+use crate::closing::Closing;
 use crate::io::{Event, FileName, Io, IoClass, IoFailure, IoId, IoResult, OfflineReason, Output};
 use crate::layout::DirectoryEntry;
 use crate::open_index::OpenIndex;
@@ -77,7 +78,7 @@ pub struct Log {
     pub(crate) io: BTreeMap<IoId, Purpose>,
     pub(crate) offline: Option<OfflineReason>,
     pub(crate) shutting_down: bool,
-    pub(crate) closed: bool,
+    pub(crate) closing: Closing,
     pub(crate) statistics: LogStatistics,
 }
 
@@ -125,10 +126,10 @@ impl Log {
     }
 
     /// Everything that may be due after an event. Each part does a bounded piece.
-    fn proceed(&mut self, now: Now, out: &mut Vec<Output>) {
+    pub(crate) fn proceed(&mut self, now: Now, out: &mut Vec<Output>) {
         self.watch_write(now, out);
-        if self.offline.is_some() {
-            self.finish_shut_down(out);
+        if self.offline.is_some() || self.closing == Closing::Closed {
+            self.proceed_closing(now, out);
             return;
         }
         self.watch_clock(now, out);
@@ -141,28 +142,7 @@ impl Log {
         self.proceed_rewrite(now, out);
         self.proceed_scrub(now, out);
         self.pump_reads(out);
-        self.finish_shut_down(out);
-    }
-
-    /// Refuses appends, writes what waits, seals, finishes checkpoints under way and gives `Output::Closed`. Call `begin_checkpoint` with
-    /// the last cold pages right before: then nothing is left to replay. An offline log closes at once.
-    pub fn shut_down(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.shutting_down {
-            return;
-        }
-        self.shutting_down = true;
-        self.proceed(now, out);
-    }
-
-    fn finish_shut_down(&mut self, out: &mut Vec<Output>) {
-        if !self.shutting_down || self.closed {
-            return;
-        }
-        let quiet = self.in_flight.is_none() && self.pending.is_empty() && self.filling.is_none();
-        if self.offline.is_some() || (quiet && self.checkpointer.is_idle() && self.io.is_empty()) {
-            self.closed = true;
-            out.push(Output::Closed);
-        }
+        self.proceed_closing(now, out);
     }
 
     pub(crate) fn go_offline(&mut self, reason: OfflineReason, out: &mut Vec<Output>) {

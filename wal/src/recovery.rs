@@ -7,6 +7,7 @@ use crate::cache::{FrameCache, PageCache, TailCache};
 use crate::checkpoint::Checkpointer;
 use crate::checkpoint_file::{CheckpointWriter, Meta, Record, read_checkpoint};
 use crate::checksum::Entropy;
+use crate::closing::Closing;
 use crate::control::Control;
 use crate::io::{BLOCK_BYTES, Disk, FileName, IoFailure, IoFailureKind};
 use crate::layout::{
@@ -130,6 +131,34 @@ impl Log {
         now: Now,
         visitor: &mut dyn RecoveryVisitor,
     ) -> Result<(Self, RecoveryReport), RecoveryError> {
+        let (mut log, meta, replay) = Self::read_back(disk, options, visitor)?;
+        let report = log.finish_recovery(disk, now, &meta, replay)?;
+        Ok((log, report))
+    }
+
+    /// What `recover` would find, with nothing written: the next start finds the folder as it was. The log answers questions about its
+    /// replicas only.
+    ///
+    /// # Errors
+    /// As `recover`.
+    pub fn inspect(
+        disk: &mut dyn Disk,
+        options: LogOptions,
+        visitor: &mut dyn RecoveryVisitor,
+    ) -> Result<(Self, RecoveryReport), RecoveryError> {
+        let (mut log, meta, replay) = Self::read_back(disk, options, visitor)?;
+        log.settle_ends(replay.end_lsn);
+        log.shutting_down = true;
+        log.closing = Closing::Closed;
+        let report = log.complete_report(&meta, replay);
+        Ok((log, report))
+    }
+
+    fn read_back(
+        disk: &mut dyn Disk,
+        options: LogOptions,
+        visitor: &mut dyn RecoveryVisitor,
+    ) -> Result<(Self, Meta, Replay), RecoveryError> {
         let superblock = read_superblock(disk)?;
         check_superblock(&superblock, &options)?;
         let root = read_root(disk)?;
@@ -138,10 +167,10 @@ impl Log {
         for (replica, page) in &log.checkpointer.cold {
             visitor.cold(*replica, page);
         }
-        let mut replay = Replay::new(meta);
+        let mut replay = Replay::new(meta, &log);
         replay.run(disk, &mut log, visitor)?;
-        let report = log.finish_recovery(disk, now, &meta, replay)?;
-        Ok((log, report))
+        replay.report.clean = root.clean && replay.found_nothing();
+        Ok((log, meta, replay))
     }
 
     fn empty(options: LogOptions, segment_bytes: u64, root: Root) -> Self {
@@ -189,7 +218,7 @@ impl Log {
             io: BTreeMap::new(),
             offline: None,
             shutting_down: false,
-            closed: false,
+            closing: Closing::default(),
             statistics: LogStatistics::default(),
             options,
         }
@@ -203,14 +232,28 @@ impl Log {
         meta: &Meta,
         replay: Replay,
     ) -> Result<RecoveryReport, RecoveryError> {
-        let mut report = replay.report;
-        let end = replay.end_lsn;
         // What was read back may still sit in a volatile cache: it is made durable before anyone is told of it.
         for file in &replay.files {
             let file = FileName::Segment(*file);
             disk.sync(file)
                 .map_err(|failure| RecoveryError::Io(file, failure))?;
         }
+        self.settle_ends(replay.end_lsn);
+        self.checkpointer.last_lsn = meta.lsn;
+        self.checkpointer.last_sequence = meta.next_sequence;
+        // Without one, the segments of every unclean stop would stay until there is log enough for the next.
+        self.checkpointer.wanted = !replay.found_nothing();
+        self.open_fresh_segment(disk, replay.report.bytes_cut, &replay.empty)?;
+        let last_record_ms = replay.max_timestamp.max(meta.wall_ms);
+        if last_record_ms > 0 && now.wall_ms - last_record_ms > self.options.boot_gap_ms_max {
+            self.retention.freeze();
+        }
+        self.last_commit_us = now.monotonic_us;
+        Ok(self.complete_report(meta, replay))
+    }
+
+    /// Everything that was read back is durable.
+    fn settle_ends(&mut self, end_lsn: u64) {
         let live: Vec<_> = self
             .slots
             .iter()
@@ -224,26 +267,21 @@ impl Log {
                 slot.settle();
             }
         }
-        self.closed_lsn = end;
-        self.issued_lsn = end;
-        self.durable_lsn = end;
-        self.proven_lsn = end;
-        self.checkpointer.last_lsn = meta.lsn;
-        self.checkpointer.last_sequence = meta.next_sequence;
-        self.open_fresh_segment(disk, report.bytes_cut)?;
-        report.checkpoint = Lsn(meta.lsn);
-        report.end = Lsn(end);
-        report.broker_epoch = self.broker_epoch;
-        report.metadata_offset_max = self.metadata_offset_max;
-        report.replicas = self.slots.live();
-        report.clean =
-            report.frames_replayed == 0 && report.bytes_cut == 0 && report.damage.is_empty();
-        let last_record_ms = replay.max_timestamp.max(meta.wall_ms);
-        if last_record_ms > 0 && now.wall_ms - last_record_ms > self.options.boot_gap_ms_max {
-            self.retention.freeze();
+        self.closed_lsn = end_lsn;
+        self.issued_lsn = end_lsn;
+        self.durable_lsn = end_lsn;
+        self.proven_lsn = end_lsn;
+    }
+
+    fn complete_report(&self, meta: &Meta, replay: Replay) -> RecoveryReport {
+        RecoveryReport {
+            checkpoint: Lsn(meta.lsn),
+            end: Lsn(replay.end_lsn),
+            broker_epoch: self.broker_epoch,
+            metadata_offset_max: self.metadata_offset_max,
+            replicas: self.slots.live(),
+            ..replay.report
         }
-        self.last_commit_us = now.monotonic_us;
-        Ok(report)
     }
 
     /// Files that nothing needs are free; the log goes on in one of them, with a first write that says where it was cut.
@@ -251,6 +289,7 @@ impl Log {
         &mut self,
         disk: &mut dyn Disk,
         bytes_cut: u64,
+        empty: &[u32],
     ) -> Result<(), RecoveryError> {
         let files = disk
             .list()
@@ -279,7 +318,12 @@ impl Log {
                 _ => {}
             }
         }
-        let number = match self.segments.first_free() {
+        // The empty ones last: until the new first write is durable they prove what was written before them.
+        let free = self.segments.iter().filter(|(number, segment)| {
+            segment.state == SegmentState::Free && !empty.contains(number)
+        });
+        let free = free.map(|(number, _)| number).next();
+        let number = match free {
             Some(number) => number,
             None => self.create_in_recovery(disk)?,
         };
@@ -337,7 +381,7 @@ impl Log {
             Err(IoFailure {
                 kind: IoFailureKind::OutOfSpace,
                 ..
-            }) => return Err(RecoveryError::NoSpace),
+            }) => return self.segments.first_free().ok_or(RecoveryError::NoSpace),
             Err(failure) => return Err(RecoveryError::Io(file, failure)),
         }
         self.segments

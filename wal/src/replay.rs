@@ -1,84 +1,27 @@
 //! Replay: the log after the checkpoint, write by write. Tells a torn tail (cut) from damage (reported, and answered as such): bad bytes
-//! below the highest durable LSN that any valid later header names are damage. `salvage.rs` says whose.
+//! below the highest durable LSN that any valid later header names are damage. `chain.rs` reads, `salvage.rs` says whose.
 //!
 //! Three ranges of LSN: below the checkpoint's issued LSN only the open indexes of unsealed segments are rebuilt; from there to its LSN
 //! extents are attached too; past it everything happens as it did, and the visitor is told.
 
-use crate::buffer::AlignedBuffer;
+use crate::chain::{
+    Link, PIECE_BYTES, SMALL_PIECE_BYTES, Stretch, Window, bound_by_successors, links,
+};
 use crate::checkpoint_file::Meta;
 use crate::control::Control;
-use crate::io::{BLOCK_BYTES, Disk, FileName, IoFailureKind};
+use crate::io::{BLOCK_BYTES, Disk, FileName};
 use crate::layout::{
-    DirectoryEntry, FRAME_HEADER_BYTES, SegmentHeader, SegmentKind, WRITE_HEADER_BYTES, WriteHeader,
+    DirectoryEntry, FRAME_HEADER_BYTES, decode_directory, directory_bytes, directory_crc,
 };
 use crate::log::Log;
 use crate::open_index::OpenIndex;
-use crate::recovery::later_segments;
 use crate::report::{Damage, RecoveryError, RecoveryReport, RecoveryVisitor};
 use crate::salvage::{Salvaged, salvage, whole_write};
 use crate::segments::{Segment, SegmentState};
 use crate::types::{DamagedRange, Offset, ReplicaId};
 
-/// Pieces a segment is read in.
-const READ_BYTES: usize = 4 << 20;
-
-/// A stretch of a segment's bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Stretch {
-    Write {
-        position: u64,
-        header: WriteHeader,
-    },
-    /// No valid write header where one must be.
-    Gap {
-        from: u64,
-        to: u64,
-    },
-}
-
-impl Stretch {
-    fn position(&self) -> u64 {
-        match self {
-            Self::Write { position, .. } => *position,
-            Self::Gap { from, .. } => *from,
-        }
-    }
-
-    fn end(&self) -> u64 {
-        match self {
-            Self::Write { position, header } => position + u64::from(header.length),
-            Self::Gap { to, .. } => *to,
-        }
-    }
-}
-
-/// One segment of the chain.
-struct Scanned {
-    file: u32,
-    nonce: u64,
-    /// LSN at position 4096, once a valid header said so.
-    base_lsn: Option<u64>,
-    /// Where its log ended when the checkpoint was taken, for one that was full by then.
-    full_at: Option<u64>,
-    stretches: Vec<Stretch>,
-}
-
-impl Scanned {
-    fn lsn_at(&self, position: u64) -> Option<u64> {
-        Some(self.base_lsn? + (position - BLOCK_BYTES as u64))
-    }
-
-    fn first_lsn(&self) -> Option<u64> {
-        self.base_lsn
-    }
-
-    /// How far its bytes must be read again to be replayed.
-    fn needed(&self) -> u64 {
-        self.stretches
-            .last()
-            .map_or(BLOCK_BYTES as u64, Stretch::end)
-    }
-}
+/// A longer write of which only the identities are needed is not read whole.
+const READ_WHOLE_BYTES: u32 = 256 << 10;
 
 /// The state of one recovery's replay.
 pub(crate) struct Replay {
@@ -89,22 +32,34 @@ pub(crate) struct Replay {
     pub max_timestamp: i64,
     /// Segments whose bytes must be made durable.
     pub files: Vec<u32>,
+    /// The last segments, when nothing in them was ever needed: the log goes on from where they begin, and they are free.
+    pub empty: Vec<u32>,
     /// Everything below it was durable: the highest of what headers and the checkpoint say.
     durable_lsn: u64,
+    /// How long the write behind the last valid one may be.
+    next_bytes_max: u64,
     /// Segments with frames that even their headers do not name any more.
     suspect: Vec<u32>,
+    /// The segment at hand was opened by an earlier recovery: it begins with a Cut record.
+    opened_by_recovery: bool,
+    /// Something else was found in it.
+    content: bool,
 }
 
 impl Replay {
-    pub(crate) fn new(meta: Meta) -> Self {
+    pub(crate) fn new(meta: Meta, log: &Log) -> Self {
         Self {
             meta,
             report: RecoveryReport::default(),
             end_lsn: meta.lsn,
             max_timestamp: -1,
             files: Vec::new(),
+            empty: Vec::new(),
             durable_lsn: meta.lsn,
+            next_bytes_max: log.next_bytes_max(1),
             suspect: Vec::new(),
+            opened_by_recovery: false,
+            content: false,
         }
     }
 
@@ -114,52 +69,42 @@ impl Replay {
         log: &mut Log,
         visitor: &mut dyn RecoveryVisitor,
     ) -> Result<(), RecoveryError> {
-        let mut chain = self.chain(disk, log)?;
-        let mut buffer = AlignedBuffer::new(log.segment_bytes as usize);
-        let limits = self.limits(disk, log, &chain)?;
-        let mut scanned = Vec::new();
-        for (header, limit) in chain.iter().zip(limits) {
-            self.read_segment(disk, header.file, &mut buffer, limit)?;
-            scanned.push(self.scan_known(log, header, &buffer));
+        let mut window = Window::new(log.segment_bytes);
+        let mut links = links(disk, log, self.meta.active_sequence)?;
+        let looked_for = self.next_bytes_max;
+        for link in &mut links {
+            self.find_first(disk, &mut window, link)?;
         }
-        self.durable_lsn = self.durable_lsn.max(proven(&scanned));
-        bound_by_successors(&mut scanned, self.durable_lsn, log.segment_bytes);
-        let total: u64 = scanned
-            .iter()
-            .flat_map(|segment| &segment.stretches)
-            .map(|stretch| stretch.end() - stretch.position())
-            .sum();
-        let chain_is_long = chain.len() > 1;
+        bound_by_successors(&mut links);
+        let total = self.bytes_at_most(&links, log.segment_bytes);
         let mut expected = None;
         let mut cut = false;
-        for (header, segment) in chain.drain(..).zip(scanned) {
-            let known = log
-                .segments
-                .get(header.file)
-                .is_some_and(|segment| segment.nonce == header.nonce);
-            if segment.stretches.is_empty() && !known {
-                log.next_sequence = log.next_sequence.max(header.sequence + 1);
+        for link in &mut links {
+            // By now it is known how long its first write may be.
+            if link.first_lsn.is_none() && self.next_bytes_max > looked_for {
+                self.find_first(disk, &mut window, link)?;
+            }
+            if link.is_void() {
                 continue;
             }
-            // A lone segment is in the buffer still.
-            if chain_is_long {
-                self.read_segment(disk, header.file, &mut buffer, segment.needed())?;
-            }
-            self.adopt(log, &header, &segment);
-            self.check_continuity(&segment, expected);
+            self.adopt(log, link);
+            self.check_continuity(link, expected);
+            self.content = link.known;
+            self.opened_by_recovery = false;
             if !cut {
-                cut = self.replay_segment(log, visitor, &segment, &buffer, total);
+                cut = self.replay_segment(disk, log, visitor, &mut window, (link, total))?;
             }
+            self.note_content(link);
             expected = log
                 .segments
-                .get(header.file)
+                .get(link.header.file)
                 .map(|found| found.end_lsn)
                 .filter(|end| *end > 0)
                 .or(expected);
         }
-        if self.end_lsn < self.meta.lsn {
-            self.end_lsn = self.meta.lsn;
-        }
+        self.report.bytes_read = window.bytes_read;
+        self.go_on_before_the_empty(log, &links);
+        self.end_lsn = self.end_lsn.max(self.meta.lsn);
         self.name_the_missing(log);
         self.name_the_vanished(disk, log)?;
         log.metadata_offset_max = log.metadata_offset_max.max(self.meta.metadata_offset_max);
@@ -167,146 +112,122 @@ impl Replay {
         Ok(())
     }
 
-    /// Unsealed segments of the checkpoint in the order of their use, then those used after it.
-    fn chain(
+    /// Everything was in the checkpoint: the log was not written to since.
+    pub(crate) fn found_nothing(&self) -> bool {
+        self.files.is_empty() && self.empty.is_empty() && self.report.damage.is_empty()
+    }
+
+    /// Where a segment begins that the checkpoint does not know: its first write says so, or, where that is damaged, a later one.
+    fn find_first(
         &mut self,
         disk: &mut dyn Disk,
-        log: &mut Log,
-    ) -> Result<Vec<SegmentHeader>, RecoveryError> {
-        let mut chain: Vec<SegmentHeader> = log
-            .segments
-            .iter()
-            .filter(|(_, segment)| segment.state == SegmentState::Sealing)
-            .map(|(file, segment)| SegmentHeader {
-                kind: SegmentKind::Log,
-                file,
-                nonce: segment.nonce,
-                sequence: segment.sequence,
-                directory_id: log.options.directory_id,
-                shard: log.options.shard,
-            })
-            .collect();
-        chain.sort_by_key(|header| header.sequence);
-        let later = later_segments(disk, log, self.meta.active_sequence)?;
-        // A rewritten one is adopted by the edit that names it.
-        for header in &later {
-            log.next_sequence = log.next_sequence.max(header.sequence + 1);
-        }
-        chain.extend(
-            later
-                .into_iter()
-                .filter(|header| header.kind == SegmentKind::Log),
-        );
-        Ok(chain)
-    }
-
-    /// How far each segment of the chain must be read to find its writes: to where the next one begins, since what lies past that is void.
-    /// Only the last is read whole. Else every unclean stop, which leaves a segment mostly empty, would cost the next start a whole one.
-    fn limits(
-        &self,
-        disk: &mut dyn Disk,
-        log: &Log,
-        chain: &[SegmentHeader],
-    ) -> Result<Vec<u64>, RecoveryError> {
-        let mut limits = vec![log.segment_bytes; chain.len()];
-        let mut next: Option<u64> = None;
-        let mut block = AlignedBuffer::new(BLOCK_BYTES);
-        for (header, limit) in chain.iter().zip(&mut limits).rev() {
-            let known = log
-                .segments
-                .get(header.file)
-                .filter(|segment| segment.end_lsn > segment.first_lsn);
-            let full_at = known
-                .filter(|_| header.sequence < self.meta.active_sequence)
-                .map(|segment| segment.end_lsn);
-            let first = match known {
-                Some(segment) => Some(segment.first_lsn),
-                None => self.first_lsn(disk, header, &mut block)?,
-            };
-            let Some(first) = first else {
-                continue;
-            };
-            if let Some(bound) = full_at.or(next) {
-                *limit = place(first, bound, log.segment_bytes);
-            }
-            next = Some(next.map_or(first, |next| next.min(first)));
-        }
-        Ok(limits)
-    }
-
-    /// The LSN that a segment's first write names, where it can be read.
-    fn first_lsn(
-        &self,
-        disk: &mut dyn Disk,
-        header: &SegmentHeader,
-        block: &mut AlignedBuffer,
-    ) -> Result<Option<u64>, RecoveryError> {
-        let name = FileName::Segment(header.file);
-        let position = BLOCK_BYTES as u64;
-        match disk.read_at(name, position, block) {
-            Ok(()) => {
-                let first = WriteHeader::decode(header.nonce, position, block);
-                Ok(first.map(|first| first.start_lsn))
-            }
-            Err(failure) if failure.kind == IoFailureKind::Denied => {
-                Err(RecoveryError::Io(name, failure))
-            }
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// A segment up to the piece that `limit` lies in, and zeroes from there on; blocks that cannot be read are zeroes too, which no check passes.
-    fn read_segment(
-        &mut self,
-        disk: &mut dyn Disk,
-        file: u32,
-        buffer: &mut AlignedBuffer,
-        limit: u64,
+        window: &mut Window,
+        link: &mut Link,
     ) -> Result<(), RecoveryError> {
-        let name = FileName::Segment(file);
-        for (index, piece) in buffer.chunks_mut(READ_BYTES).enumerate() {
-            let position = (index * READ_BYTES) as u64;
-            if position >= limit {
-                piece.fill(0);
-                continue;
-            }
-            let Err(failure) = disk.read_at(name, position, piece) else {
-                continue;
-            };
-            if failure.kind == IoFailureKind::Denied {
-                return Err(RecoveryError::Io(name, failure));
-            }
-            for (block, bytes) in piece.chunks_mut(BLOCK_BYTES).enumerate() {
-                if disk
-                    .read_at(name, position + (block * BLOCK_BYTES) as u64, bytes)
-                    .is_err()
-                {
-                    bytes.fill(0);
-                }
-            }
+        if link.first_lsn.is_some() {
+            return Ok(());
+        }
+        let from = BLOCK_BYTES as u64;
+        let found = match window.first_header(disk, link)? {
+            Some(header) => Some((from, header)),
+            None => window.probe(disk, link, from, u64::MAX, self.next_bytes_max)?,
+        };
+        if let Some((position, header)) = found {
+            link.first_lsn = Some(header.start_lsn - (position - from));
+            self.durable_lsn = self.durable_lsn.max(header.durable_lsn);
         }
         Ok(())
     }
 
-    fn scan_known(&self, log: &Log, header: &SegmentHeader, bytes: &[u8]) -> Scanned {
-        let known = log
-            .segments
-            .get(header.file)
-            .filter(|segment| segment.end_lsn > segment.first_lsn);
-        let mut scanned = scan(
-            header.file,
-            header.nonce,
-            known.map(|segment| segment.first_lsn),
-            bytes,
-        );
-        if header.sequence < self.meta.active_sequence {
-            scanned.full_at = known.map(|segment| segment.end_lsn);
-        }
-        scanned
+    /// Bytes of log past the checkpoint, the last segment taken for full.
+    fn bytes_at_most(&self, links: &[Link], segment_bytes: u64) -> u64 {
+        let bytes = links.iter().filter(|link| !link.is_void()).map(|link| {
+            let first = link.first_lsn.unwrap_or(0).max(self.meta.lsn);
+            link.bound
+                .map_or(segment_bytes, |bound| bound.saturating_sub(first))
+        });
+        bytes.sum()
     }
 
-    fn adopt(&mut self, log: &mut Log, header: &SegmentHeader, scanned: &Scanned) {
-        log.next_sequence = log.next_sequence.max(header.sequence + 1);
+    /// Notes a segment that holds nothing but what an earlier recovery wrote there.
+    fn note_content(&mut self, link: &Link) {
+        let after = link.first_lsn.is_some_and(|first| first >= self.meta.lsn);
+        if self.opened_by_recovery && !self.content && after {
+            self.empty.push(link.header.file);
+        } else {
+            self.empty.clear();
+        }
+    }
+
+    /// A node that is killed again and again before it did anything must not use up a segment each time: what holds only the record of an
+    /// earlier recovery is void once the log goes on, elsewhere, from where it begins.
+    fn go_on_before_the_empty(&mut self, log: &mut Log, links: &[Link]) {
+        for file in self.empty.iter().rev() {
+            let link = links.iter().find(|link| link.header.file == *file);
+            if let Some(first) = link.and_then(|link| link.first_lsn) {
+                self.end_lsn = first;
+            }
+            log.open.remove(file);
+            log.sealing.retain(|sealing| sealing.file != *file);
+            self.files.retain(|known| known != file);
+            log.segments.remove(*file);
+        }
+    }
+
+    /// What lies at `position` of a segment, or `None` where the log ends.
+    fn next_stretch(
+        &mut self,
+        disk: &mut dyn Disk,
+        window: &mut Window,
+        link: &Link,
+        position: u64,
+        segment_bytes: u64,
+    ) -> Result<Option<Stretch>, RecoveryError> {
+        let end = link
+            .bound
+            .map_or(segment_bytes, |bound| link.place(bound, segment_bytes));
+        if position >= end {
+            return Ok(None);
+        }
+        if let Some(header) = window.header(disk, link, position)? {
+            return Ok(Some(Stretch::Write { position, header }));
+        }
+        let from = position + BLOCK_BYTES as u64;
+        let to = match window.probe(disk, link, from, end, self.next_bytes_max)? {
+            Some((found, header)) => {
+                self.durable_lsn = self.durable_lsn.max(header.durable_lsn);
+                found
+            }
+            None => link.place(link.bound.unwrap_or(self.durable_lsn), segment_bytes),
+        };
+        let gap = Stretch::Gap { from: position, to };
+        Ok((position < to).then_some(gap))
+    }
+
+    /// Whether bad bytes at `lsn` that end at `end` are damage: something behind them says that they were durable.
+    fn is_damage(
+        &mut self,
+        disk: &mut dyn Disk,
+        window: &mut Window,
+        link: &Link,
+        lsn: u64,
+        end: u64,
+    ) -> Result<bool, RecoveryError> {
+        let mut from = end;
+        while lsn >= self.durable_lsn {
+            let reach_bytes = self.next_bytes_max;
+            let Some((position, header)) = window.probe(disk, link, from, u64::MAX, reach_bytes)?
+            else {
+                return Ok(false);
+            };
+            self.durable_lsn = self.durable_lsn.max(header.durable_lsn);
+            from = position + u64::from(header.length);
+        }
+        Ok(true)
+    }
+
+    fn adopt(&mut self, log: &mut Log, link: &Link) {
+        let header = &link.header;
         // An edit replayed before may have named the file's earlier life, as a rewritten segment whose extents were all deleted since.
         if log
             .segments
@@ -319,7 +240,7 @@ impl Replay {
             log.segments.begin_life(header.file, segment);
         }
         let segment = log.segments.at(header.file);
-        segment.first_lsn = scanned.first_lsn().unwrap_or(segment.first_lsn);
+        segment.first_lsn = link.first_lsn.unwrap_or(segment.first_lsn);
         segment.end_lsn = segment.first_lsn;
         segment.data_end = BLOCK_BYTES as u32;
         self.files.push(header.file);
@@ -329,12 +250,12 @@ impl Replay {
     }
 
     /// A segment must begin where the one before it ended; past the checkpoint's issued LSN a hole is lost log.
-    fn check_continuity(&mut self, segment: &Scanned, expected: Option<u64>) {
-        if let (Some(first), Some(expected)) = (segment.first_lsn(), expected)
+    fn check_continuity(&mut self, link: &Link, expected: Option<u64>) {
+        if let (Some(first), Some(expected)) = (link.first_lsn, expected)
             && first > expected
             && expected >= self.meta.issued_lsn
         {
-            self.lost(segment.file, BLOCK_BYTES as u64, first - expected);
+            self.lost(link.header.file, BLOCK_BYTES as u64, first - expected);
         }
     }
 
@@ -357,106 +278,151 @@ impl Replay {
     /// Answers whether the log was cut in this segment.
     fn replay_segment(
         &mut self,
+        disk: &mut dyn Disk,
         log: &mut Log,
         visitor: &mut dyn RecoveryVisitor,
-        segment: &Scanned,
-        bytes: &[u8],
-        total: u64,
-    ) -> bool {
-        for stretch in &segment.stretches {
-            let (position, end) = (stretch.position(), stretch.end());
-            let Some(lsn) = segment.lsn_at(position) else {
-                return false;
+        window: &mut Window,
+        (link, total): (&Link, u64),
+    ) -> Result<bool, RecoveryError> {
+        let (file, segment_bytes) = (link.header.file, log.segment_bytes);
+        let mut position = BLOCK_BYTES as u64;
+        window.piece_bytes = SMALL_PIECE_BYTES;
+        while let Some(stretch) = self.next_stretch(disk, window, link, position, segment_bytes)? {
+            let end = stretch.end();
+            let Some(lsn) = link.lsn_at(position) else {
+                return Ok(false);
             };
-            let region = &bytes[position as usize..end as usize];
-            let whole = match stretch {
-                Stretch::Write { header, .. } => {
-                    whole_write(segment.nonce, position, header, region)
-                }
-                Stretch::Gap { .. } => None,
-            };
-            if let Some(entries) = whole {
-                let salvaged: Vec<Salvaged> = entries
-                    .into_iter()
-                    .map(|entry| Salvaged { entry, sound: true })
-                    .collect();
-                self.apply_write(log, visitor, segment.file, position, lsn, &salvaged, bytes);
-            } else if lsn < self.durable_lsn {
-                self.apply_damaged(log, visitor, segment, stretch, lsn, bytes);
+            let length = (end - position) as usize;
+            let frames = self.sound_frames(disk, window, link, &stretch, lsn)?;
+            if let Some(frames) = frames {
+                // Of a write that was not read whole no control record is needed.
+                let held = if frames.iter().any(|frame| frame.entry.is_control()) {
+                    window.bytes(disk, file, position, length)?
+                } else {
+                    &[]
+                };
+                self.apply_write(log, visitor, (file, position, lsn), &frames, held);
+            } else if self.is_damage(disk, window, link, lsn, end)? {
+                self.content = true;
+                let bytes = window.bytes(disk, file, position, length)?;
+                self.apply_damaged(log, visitor, link, &stretch, lsn, bytes);
             } else {
                 self.report.bytes_cut += end - position;
-                return true;
+                return Ok(true);
             }
-            let found = log.segments.at(segment.file);
+            let found = log.segments.at(file);
             found.data_end = end as u32;
             found.end_lsn = lsn + (end - position);
             self.end_lsn = self.end_lsn.max(found.end_lsn);
             if lsn >= self.meta.lsn {
                 self.report.bytes_replayed += end - position;
             }
-            if let Stretch::Write { header, .. } = stretch {
+            if let Stretch::Write { header, .. } = &stretch {
                 log.write_number = log.write_number.max(header.write_number + 1);
+                self.durable_lsn = self.durable_lsn.max(header.durable_lsn);
+                self.next_bytes_max = log.next_bytes_max(header.next_bytes_max);
             }
             visitor.progress(self.report.bytes_replayed.min(total), total);
+            if lsn >= self.meta.issued_lsn {
+                window.piece_bytes = PIECE_BYTES;
+            }
+            position = end;
         }
-        false
+        Ok(false)
+    }
+
+    /// The frames of a write in which every byte that is needed holds. Below the checkpoint's issued LSN only the open index is rebuilt,
+    /// for which the directory of a long write is enough: a flipped bit in its payloads is found when they are read, or by the scrub.
+    fn sound_frames(
+        &mut self,
+        disk: &mut dyn Disk,
+        window: &mut Window,
+        link: &Link,
+        stretch: &Stretch,
+        lsn: u64,
+    ) -> Result<Option<Vec<Salvaged>>, RecoveryError> {
+        let Stretch::Write { position, header } = stretch else {
+            return Ok(None);
+        };
+        let (file, nonce) = (link.header.file, link.header.nonce);
+        let end = stretch.end();
+        let sound = |entries: Vec<DirectoryEntry>| {
+            let frames = entries.into_iter();
+            frames
+                .map(|entry| Salvaged { entry, sound: true })
+                .collect()
+        };
+        if header.length > READ_WHOLE_BYTES
+            && lsn + u64::from(header.length) <= self.meta.issued_lsn
+        {
+            let bytes = directory_bytes(header.frames as usize).unwrap_or(usize::MAX);
+            let length = bytes.min(header.length as usize);
+            let held = window.bytes(disk, file, end - length as u64, length)?;
+            let entries = decode_directory(nonce, end, held).filter(|entries| {
+                entries.len() == header.frames as usize
+                    && directory_crc(held) == header.directory_crc
+                    && !entries.iter().any(DirectoryEntry::is_control)
+            });
+            if let Some(entries) = entries {
+                return Ok(Some(sound(entries)));
+            }
+        }
+        let held = window.bytes(disk, file, *position, header.length as usize)?;
+        Ok(whole_write(nonce, *position, header, held).map(sound))
     }
 
     fn apply_damaged(
         &mut self,
         log: &mut Log,
         visitor: &mut dyn RecoveryVisitor,
-        segment: &Scanned,
+        link: &Link,
         stretch: &Stretch,
         lsn: u64,
         bytes: &[u8],
     ) {
         let (position, end) = (stretch.position(), stretch.end());
+        let (file, nonce) = (link.header.file, link.header.nonce);
         let header = match stretch {
             Stretch::Write { header, .. } => Some(header),
             Stretch::Gap { .. } => None,
         };
-        let (salvaged, complete) = salvage(
-            segment.nonce,
-            position,
-            header,
-            &bytes[position as usize..end as usize],
-        );
-        self.apply_write(log, visitor, segment.file, position, lsn, &salvaged, bytes);
+        let (salvaged, complete) = salvage(nonce, position, header, bytes);
+        self.apply_write(log, visitor, (file, position, lsn), &salvaged, bytes);
         let control_lost = salvaged
             .iter()
             .any(|frame| frame.entry.is_control() && !frame.sound);
         if !complete || (control_lost && lsn >= self.meta.lsn) {
-            self.suspect.push(segment.file);
+            self.suspect.push(file);
             if lsn + (end - position) > self.meta.issued_lsn {
-                self.lost(segment.file, position, end - position);
+                self.lost(file, position, end - position);
             }
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// `bytes`: of the whole write, or none where no frame is a control frame.
     fn apply_write(
         &mut self,
         log: &mut Log,
         visitor: &mut dyn RecoveryVisitor,
-        file: u32,
-        position: u64,
-        lsn: u64,
+        (file, position, lsn): (u32, u64, u64),
         frames: &[Salvaged],
         bytes: &[u8],
     ) {
         for frame in frames {
             let entry = &frame.entry;
-            let start = position + u64::from(entry.position);
             if !frame.sound {
                 self.apply_unsound(log, visitor, file, position, lsn, entry);
             } else if entry.is_control() {
-                let from = start as usize + FRAME_HEADER_BYTES;
+                let from = entry.position as usize + FRAME_HEADER_BYTES;
                 let payload = &bytes[from..from + entry.payload_bytes as usize];
                 for control in Control::decode_all(payload).unwrap_or_default() {
+                    let is_cut = matches!(control, Control::Cut { .. });
+                    self.opened_by_recovery |= is_cut;
+                    self.content |= !is_cut;
                     self.apply_control(log, visitor, lsn, control);
                 }
             } else {
+                self.content = true;
                 log.index_frame(file, position, entry, lsn >= self.meta.issued_lsn);
                 self.apply_frame(log, visitor, lsn, entry);
             }
@@ -695,97 +661,4 @@ impl Replay {
             }
         }
     }
-}
-
-/// The highest durable LSN that a valid header names.
-fn proven(scanned: &[Scanned]) -> u64 {
-    let headers = scanned
-        .iter()
-        .flat_map(|segment| &segment.stretches)
-        .filter_map(|stretch| match stretch {
-            Stretch::Write { header, .. } => Some(header.durable_lsn),
-            Stretch::Gap { .. } => None,
-        });
-    headers.max().unwrap_or(0)
-}
-
-/// Where an LSN lies in a segment whose first is `base`, or the end of the segment nearer to it.
-fn place(base: u64, lsn: u64, segment_bytes: u64) -> u64 {
-    (lsn + BLOCK_BYTES as u64)
-        .saturating_sub(base)
-        .clamp(BLOCK_BYTES as u64, segment_bytes)
-}
-
-/// What a segment holds past the first LSN of the next one is void: a write that failed, or a tail that an earlier recovery cut. And it must
-/// reach that far: where it does not, something is missing at its end.
-fn bound_by_successors(scanned: &mut [Scanned], durable_lsn: u64, segment_bytes: u64) {
-    let mut next: Option<u64> = None;
-    for segment in scanned.iter_mut().rev() {
-        let bound = segment.full_at.or(next);
-        let Some(base) = segment.base_lsn else {
-            continue;
-        };
-        let place = |lsn: u64| place(base, lsn, segment_bytes);
-        if let Some(bound) = bound {
-            segment
-                .stretches
-                .retain(|stretch| stretch.position() < place(bound));
-            if let Some(Stretch::Gap { to, .. }) = segment.stretches.last_mut() {
-                *to = (*to).min(place(bound));
-            }
-        }
-        let end = segment
-            .stretches
-            .last()
-            .map_or(BLOCK_BYTES as u64, Stretch::end);
-        let reach = place(bound.unwrap_or(durable_lsn));
-        if end < reach {
-            segment.stretches.push(Stretch::Gap {
-                from: end,
-                to: reach,
-            });
-        }
-        next = Some(next.map_or(base, |next| next.min(base)));
-    }
-}
-
-/// Finds the writes of a segment, and where there should be one and is none.
-fn scan(file: u32, nonce: u64, base_lsn: Option<u64>, bytes: &[u8]) -> Scanned {
-    let mut scanned = Scanned {
-        file,
-        nonce,
-        base_lsn,
-        full_at: None,
-        stretches: Vec::new(),
-    };
-    let mut position = BLOCK_BYTES;
-    let mut gap_from = None;
-    while position + WRITE_HEADER_BYTES <= bytes.len() {
-        let header =
-            WriteHeader::decode(nonce, position as u64, &bytes[position..]).filter(|header| {
-                let base = header
-                    .start_lsn
-                    .checked_sub((position - BLOCK_BYTES) as u64);
-                position + header.length as usize <= bytes.len()
-                    && base.is_some_and(|base| scanned.base_lsn.is_none_or(|known| known == base))
-            });
-        let Some(header) = header else {
-            gap_from.get_or_insert(position as u64);
-            position += BLOCK_BYTES;
-            continue;
-        };
-        if let Some(from) = gap_from.take() {
-            scanned.stretches.push(Stretch::Gap {
-                from,
-                to: position as u64,
-            });
-        }
-        scanned.base_lsn = Some(header.start_lsn - (position - BLOCK_BYTES) as u64);
-        scanned.stretches.push(Stretch::Write {
-            position: position as u64,
-            header,
-        });
-        position += header.length as usize;
-    }
-    scanned
 }

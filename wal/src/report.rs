@@ -15,7 +15,7 @@ pub trait RecoveryVisitor {
     fn truncated(&mut self, replica: ReplicaId, to: Offset);
     /// The replica was deleted.
     fn deleted(&mut self, replica: ReplicaId);
-    /// For people who wait: bytes of log replayed so far, and in all.
+    /// For people who wait: bytes of log replayed so far, and in all at most.
     fn progress(&mut self, _bytes_done: u64, _bytes_total: u64) {}
 }
 
@@ -52,8 +52,10 @@ pub struct RecoveryReport {
     pub checkpoint: Lsn,
     /// Where the log goes on.
     pub end: Lsn,
-    /// Bytes of log read after the checkpoint.
+    /// Bytes of log after the checkpoint.
     pub bytes_replayed: u64,
+    /// Bytes of segments read to find and replay them.
+    pub bytes_read: u64,
     /// Frames replayed after the checkpoint.
     pub frames_replayed: u64,
     /// Bytes of the torn, never acknowledged tail that were cut.
@@ -66,7 +68,7 @@ pub struct RecoveryReport {
     pub metadata_offset_max: i64,
     /// Live replicas.
     pub replicas: u64,
-    /// The log was shut down with `shut_down`.
+    /// The log was shut down with `shut_down`, and `Output::Closed` was given; nothing was written since.
     pub clean: bool,
 }
 

@@ -3,7 +3,7 @@
 use crate::io::BLOCK_BYTES;
 use crate::layout::{
     DirectoryEntry, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FrameHeader, WRITE_HEADER_BYTES,
-    WriteHeader, decode_directory, frame_bytes, get_u32, verify_frame,
+    WriteHeader, decode_directory, directory_crc, frame_bytes, verify_frame,
 };
 
 /// A frame of a stretch; its position is from the start of the stretch.
@@ -38,10 +38,6 @@ pub(crate) fn whole_write(
         next += frame_bytes(entry.payload_bytes as usize);
     }
     (next == header.frames_end as usize).then_some(entries)
-}
-
-fn directory_crc(bytes: &[u8]) -> u32 {
-    get_u32(bytes, bytes.len() - 4)
 }
 
 fn entry_of(header: &FrameHeader, at: usize) -> DirectoryEntry {

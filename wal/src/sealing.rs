@@ -193,6 +193,7 @@ impl Log {
             out.push(Output::Message(format!(
                 "the footer of segment {file} could not be written ({failure}); tried again in 5 s"
             )));
+            self.give_up_closing(out);
             let retry_us = now.monotonic_us + RETRY_US;
             let stage = Stage::Failed {
                 footer,

@@ -6,7 +6,7 @@ use crate::shell::RealDisk;
 use crate::storage::meta_properties::MetaProperties;
 use crate::storage::shard_folder;
 use odradek_protocol::Uuid;
-use odradek_wal::{DirectoryId, IgnoreAll, Log, LogOptions, Now};
+use odradek_wal::{DirectoryId, IgnoreAll, Log, LogOptions};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -54,7 +54,7 @@ fn dump(directory: &Path) -> Result<(), String> {
             shards: u32::from(shards),
             ..LogOptions::default()
         };
-        let (log, report) = Log::recover(&mut disk, options, Now::default(), &mut IgnoreAll)
+        let (log, report) = Log::inspect(&mut disk, options, &mut IgnoreAll)
             .map_err(|error| failed(error.to_string()))?;
         println!(
             "shard {shard}: {} replicas, log end {}, {} bytes after the checkpoint, broker epoch {}, {}",

@@ -264,15 +264,16 @@ fn recover(
         .saturating_sub(now.monotonic_us)
         / 1000;
     tracing::info!(
-        "recovered {}: {} replicas, {} bytes replayed, {} bytes of torn tail cut, {took_ms} ms{}",
+        "recovered {}: {} replicas, {} bytes replayed of {} read, {} bytes of torn tail cut, {took_ms} ms{}",
         folder.display(),
         report.replicas,
         report.bytes_replayed,
+        report.bytes_read,
         report.bytes_cut,
         if report.clean {
             ", after a clean stop"
         } else {
-            ""
+            ", not stopped cleanly"
         }
     );
     for damage in &report.damage {
