@@ -59,8 +59,10 @@ pub struct Tally {
     pub requests: u64,
     /// From taking a request up to its answer, nanoseconds, of those.
     pub latency_ns: Histogram<u64>,
-    /// Refusals by Kafka's code, from the start on.
+    /// Refusals by Kafka's code, since the warm-up.
     pub errors: BTreeMap<i16, u64>,
+    /// Refusals by Kafka's code, during the warm-up: a broker that has just made a topic may refuse its first batches.
+    pub warm_up_errors: BTreeMap<i16, u64>,
     /// Requests stored from the start on, by partition.
     pub stored: Vec<u64>,
 }
@@ -73,6 +75,7 @@ impl Tally {
             requests: 0,
             latency_ns: histogram.expect("the bounds are constants in the right order"),
             errors: BTreeMap::new(),
+            warm_up_errors: BTreeMap::new(),
             stored: vec![0; partitions],
         }
     }
@@ -82,8 +85,13 @@ impl Tally {
         self.requests += other.requests;
         let added = self.latency_ns.add(&other.latency_ns);
         added.expect("histograms of the same bounds");
-        for (code, count) in &other.errors {
-            *self.errors.entry(*code).or_default() += count;
+        for (sums, counts) in [
+            (&mut self.errors, &other.errors),
+            (&mut self.warm_up_errors, &other.warm_up_errors),
+        ] {
+            for (code, count) in counts {
+                *sums.entry(*code).or_default() += count;
+            }
         }
         for (sum, count) in self.stored.iter_mut().zip(&other.stored) {
             *sum += count;
@@ -102,7 +110,11 @@ impl Tally {
                 true
             }
             Answer::Refused(code) => {
-                *self.errors.entry(code).or_default() += 1;
+                let errors = match phase {
+                    Phase::WarmUp => &mut self.warm_up_errors,
+                    Phase::Measuring | Phase::Draining => &mut self.errors,
+                };
+                *errors.entry(code).or_default() += 1;
                 false
             }
         }

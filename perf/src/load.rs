@@ -8,6 +8,7 @@ use crate::process::{self, Usage};
 use crate::report::{Conditions, Latency, LoadReport, ServerCost, ratio};
 use crate::{PerfError, batch};
 use odradek_protocol::ApiKey;
+use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -298,16 +299,20 @@ fn report(
         requests_per_second: ratio(tally.requests as f64, seconds),
         megabytes_per_second: ratio(bytes as f64 / 1e6, seconds),
         latency: Latency::of(&tally.latency_ns),
-        errors: tally
-            .errors
-            .iter()
-            .map(|(code, count)| (error_name(*code), *count))
-            .collect(),
+        errors: named(&tally.errors),
+        warm_up_errors: named(&tally.warm_up_errors),
         stored_batches: tally.stored.iter().sum(),
         load_cpu_seconds: window.end.ours.cpu_seconds - window.begin.ours.cpu_seconds,
         server,
         interrupted: window.interrupted,
     }
+}
+
+fn named(errors: &BTreeMap<i16, u64>) -> BTreeMap<String, u64> {
+    let named = errors.iter();
+    named
+        .map(|(code, count)| (error_name(*code), *count))
+        .collect()
 }
 
 fn wall_ms() -> i64 {

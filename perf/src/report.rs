@@ -119,8 +119,11 @@ pub struct LoadReport {
     pub megabytes_per_second: f64,
     /// How long they took.
     pub latency: Latency,
-    /// Refusals by the name of Kafka's error, warm-up included.
+    /// Refusals by the name of Kafka's error, since the warm-up.
     pub errors: BTreeMap<String, u64>,
+    /// Refusals during the warm-up.
+    #[serde(default)]
+    pub warm_up_errors: BTreeMap<String, u64>,
     /// Batches stored from the start to the end of the run, warm-up included.
     pub stored_batches: u64,
     /// Our own processor time while measuring, seconds: the load shares the machine.
@@ -188,15 +191,24 @@ impl fmt::Display for LoadReport {
             100.0 * ratio(self.load_cpu_seconds, self.measured_seconds)
         )?;
         write!(to, "stored      {} batches in all; ", self.stored_batches)?;
-        if self.errors.is_empty() {
-            return write!(to, "no errors");
+        let listed = |errors: &BTreeMap<String, u64>| {
+            let errors = errors
+                .iter()
+                .map(|(name, count)| format!("{count} x {name}"));
+            errors.collect::<Vec<_>>().join(", ")
+        };
+        match self.errors.is_empty() {
+            true => write!(to, "no errors")?,
+            false => write!(to, "ERRORS: {}", listed(&self.errors))?,
         }
-        let errors: Vec<_> = self
-            .errors
-            .iter()
-            .map(|(name, count)| format!("{count} x {name}"))
-            .collect();
-        write!(to, "ERRORS: {}", errors.join(", "))
+        if self.warm_up_errors.is_empty() {
+            return Ok(());
+        }
+        write!(
+            to,
+            " (during the warm-up: {})",
+            listed(&self.warm_up_errors)
+        )
     }
 }
 
