@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 /// A node that does not serve or end within this time hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Where the nodes' folders lie, if not under target. A file `.lose` there makes the file system forget what was not synced when a
+/// seed is written to it (`lazy_fs`): that follows each `kill -9` then.
+const FOLDER: &str = "ODRADEK_FAULT_FOLDER";
+
 /// Numbers that a seed decides.
 pub struct Random(u64);
 
@@ -47,14 +51,16 @@ pub struct Node {
     /// Holds a mount namespace in which the node sees its small file system.
     keeper: Option<Child>,
     child: Option<Child>,
+    power_failures: u64,
 }
 
 impl Node {
     /// `directories` data directories and `overrides` of the configuration; nothing runs yet.
     pub fn new(directories: usize, overrides: &[&str]) -> Self {
+        let given = std::env::var_os(FOLDER);
         let folder = tempfile::Builder::new()
             .prefix("faults-")
-            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+            .tempdir_in(given.unwrap_or(env!("CARGO_TARGET_TMPDIR").into()))
             .expect("a folder under target");
         let ports = free_ports();
         let address = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -84,6 +90,7 @@ impl Node {
             arguments,
             keeper: None,
             child: None,
+            power_failures: 0,
         }
     }
 
@@ -220,6 +227,20 @@ impl Node {
         let status = self.wait_end();
         if status.code().is_some() {
             panic!("the node had ended ({status}):\n{}", tail(&self.log()));
+        }
+        self.lose_unsynced();
+    }
+
+    /// The power failure after the kill, where the file system knows such.
+    fn lose_unsynced(&mut self) {
+        let Some(trigger) = std::env::var_os(FOLDER).map(|folder| Path::new(&folder).join(".lose"))
+        else {
+            return;
+        };
+        if trigger.exists() {
+            self.power_failures += 1;
+            let seed = self.power_failures.to_string();
+            fs::write(trigger, seed).expect("the file system takes the seed");
         }
     }
 
