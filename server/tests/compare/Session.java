@@ -413,7 +413,7 @@ class Session {
         compare.call("broker, some", ApiKeys.DESCRIBE_CONFIGS, 4, wire -> describing(broker, String.valueOf(wire.number.get("node")), List.of("num.partitions", "message.max.bytes", "log.retention.ms", "auto.create.topics.enable", "default.replication.factor", "offsets.retention.minutes")).setIncludeSynonyms(true));
         compare.call("another broker", ApiKeys.DESCRIBE_CONFIGS, 4, wire -> describing(broker, "4711", null));
         compare.call("cluster default of brokers", ApiKeys.DESCRIBE_CONFIGS, 4, wire -> describing(broker, "", null));
-        each("set", ApiKeys.INCREMENTAL_ALTER_CONFIGS, (v, wire) -> altering(topic, "data", "retention.ms", set, "120000", "retention.bytes", set, "1000000"));
+        each("set", ApiKeys.INCREMENTAL_ALTER_CONFIGS, (v, wire) -> altering(topic, "data", "retention.ms", set, "86400000", "retention.bytes", set, "1000000"));
         Thread.sleep(300);
         compare.call("topic, after set", ApiKeys.DESCRIBE_CONFIGS, 4, wire -> describing(topic, "data", List.of("retention.ms", "retention.bytes")).setIncludeSynonyms(true));
         Object[][] bad = {{"bad value", "retention.ms", set, "soon"}, {"unknown key", "no.such.config", set, "1"}, {"null value", "retention.ms", set, null}, {"append to a number", "retention.ms", append, "1"}, {"unknown operation", "retention.ms", 9, "1"}, {"out of range", "min.insync.replicas", set, "0"}};
