@@ -11,7 +11,7 @@ use crate::layout::{
     WriteHeader, directory_bytes, encode_directory, frame_bytes, seal_frame, set_frame_payload,
 };
 use crate::log::{Log, Purpose, expect_done};
-use crate::slot::Extent;
+use crate::slot::{Extent, Slot};
 use crate::types::{AppendRefusal, FrameMeta, LeaderEpoch, Lsn, Now, Offset, ReplicaId};
 use bytes::Bytes;
 
@@ -503,7 +503,9 @@ impl Log {
         if let Some(open) = self.open.get_mut(&file) {
             open.add(meta.replica, frame);
         }
-        if !attach || self.slots.get(meta.replica).is_none() {
+        // A log start that moved past it while it waited has dropped it.
+        let live = |slot: &Slot| frame.last >= slot.log_start;
+        if !attach || !self.slots.get(meta.replica).is_some_and(live) {
             return;
         }
         let bytes = frame_bytes(entry.payload_bytes as usize) as u32;

@@ -1,44 +1,80 @@
-//! Checkpoints: a snapshot taken at one moment (the caller's pages, the slots that changed, the segment table), written in the background,
-//! and made the one that holds by a root slot, once everything below its LSN is durable. A segment without live extents is free when a
-//! checkpoint that knows so holds, never before: recovery from the older one would still read it.
+//! Checkpoints: a snapshot of one moment (the caller's pages, the slots that changed, the segment table), encoded and written in pieces in
+//! the background, and made the one that holds by a root slot, once everything below its LSN is durable. A segment without live extents is
+//! free when a checkpoint that knows so holds, never before: recovery from the older one would still read it.
+//!
+//! One piece is in memory at a time, whatever the number of replicas: `marks.rs` says how it is still of one moment. Where the file system
+//! has no space left, `reserve.rs` makes some.
 
 use crate::buffer::AlignedBuffer;
 use crate::checkpoint_file::{CheckpointWriter, Meta};
-use crate::io::{BLOCK_BYTES, FileName, IoClass, IoResult, Output};
+use crate::cold::ColdPages;
+use crate::io::{
+    BLOCK_BYTES, FileName, IoClass, IoFailure, IoFailureKind, IoResult, OfflineReason, Output,
+};
 use crate::layout::{FORMAT_VERSION, ROOT_DELTAS_MAX, ROOT_SLOT_BYTES, Root};
 use crate::log::{Log, Purpose, expect_done};
 use crate::segments::SegmentState;
 use crate::types::{Lsn, Now, ReplicaId};
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
-/// One write of a checkpoint file.
-const WRITE_BYTES: usize = 1 << 20;
-/// A failed request is tried again after this.
+/// A failed checkpoint is tried again after this.
 const RETRY_US: u64 = 5_000_000;
 /// Deltas may always be this large in all before a base is due.
 const DELTA_BYTES_MIN: u64 = 1 << 20;
+/// What a replica takes in a file, most often; a file that needs more grows.
+pub(crate) const REPLICA_BYTES: u64 = 96;
 
 /// A snapshot on its way to the disk.
 #[derive(Debug)]
 struct Snapshot {
     lsn: u64,
     file: FileName,
-    bytes: Bytes,
-    written: usize,
+    /// The file is made with it.
+    bytes_expected: u64,
+    bytes: u64,
+    encoder: Encoder,
+    /// Encoded, and not on the disk. More than one only when the next snapshot had to be taken.
+    pieces: VecDeque<(u64, Bytes)>,
     root: Root,
+    /// As before it was taken: what holds again when it fails.
+    before: Before,
     /// Segments that are free once it holds.
     freeing: Vec<u32>,
     /// Files that it makes superfluous.
     superfluous: Vec<FileName>,
     stage: Stage,
     retry_us: u64,
+    root_failures: u32,
+}
+
+#[derive(Debug)]
+struct Encoder {
+    writer: CheckpointWriter,
+    base: bool,
+    /// Chunk of replicas to go on with; `None`: all are encoded.
+    chunk: Option<usize>,
+    /// Pages that are to follow: of all replicas past this one, or of those named.
+    cold_past: Option<ReplicaId>,
+    cold: BTreeSet<ReplicaId>,
+    done: bool,
+}
+
+#[derive(Debug)]
+struct Before {
+    root: Option<Root>,
+    last_lsn: u64,
+    last_sequence: u64,
+    cold: BTreeSet<ReplicaId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Create,
+    /// Something is being removed, to make room.
+    MakeRoom,
     Write,
+    Header,
     AwaitDurable,
     Root,
 }
@@ -46,8 +82,9 @@ enum Stage {
 /// Checkpoints, done, under way and waiting.
 #[derive(Debug, Default)]
 pub(crate) struct Checkpointer {
-    /// The shard's pages as last given. (In memory: the next base needs them all.)
-    pub cold: BTreeMap<ReplicaId, Box<[u8]>>,
+    pub cold: ColdPages,
+    /// Of these, changed since the last snapshot.
+    cold_changed: BTreeSet<ReplicaId>,
     running: VecDeque<Snapshot>,
     busy: bool,
     /// As of the last snapshot taken, written or not.
@@ -61,6 +98,7 @@ pub(crate) struct Checkpointer {
     /// Due for another reason than how much was written.
     pub wanted: bool,
     due_told: bool,
+    retry_us: u64,
 }
 
 impl Checkpointer {
@@ -78,7 +116,8 @@ impl Checkpointer {
 
 impl Log {
     /// Starts a checkpoint of everything up to now. `cold`: the shard's own pages that changed since the last call, as of now; they come
-    /// back through `RecoveryVisitor::cold`. The snapshot is taken at once; when an earlier one is still being written, it waits its turn.
+    /// back through `RecoveryVisitor::cold`. The snapshot is of this moment, and encoded piece by piece as the disk takes it. While an
+    /// earlier one is not encoded to its end, that is done at once: call only when asked to, and before `shut_down`.
     pub fn begin_checkpoint(
         &mut self,
         now: Now,
@@ -88,37 +127,23 @@ impl Log {
         if self.offline.is_some() {
             return;
         }
-        let mut changed = Vec::with_capacity(cold.len());
+        self.encode_the_rest();
         for (replica, page) in cold {
             if self.slots.get(replica).is_some() {
-                self.checkpointer
-                    .cold
-                    .insert(replica, page.into_boxed_slice());
-                changed.push(replica);
+                self.checkpointer.cold.insert(replica, page);
+                self.checkpointer.cold_changed.insert(replica);
             }
         }
         self.close_filling();
-        self.queue_snapshot(now, &changed);
+        self.take_snapshot(now, false);
         self.commit(now, out);
         self.proceed_checkpoint(now, out);
     }
 
     /// Nothing is open, nothing under way: recovery finds everything in this one.
     pub(crate) fn begin_last_checkpoint(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.queue_snapshot(now, &[]);
-        if let Some(snapshot) = self.checkpointer.running.back_mut() {
-            snapshot.root.clean = true;
-        }
+        self.take_snapshot(now, true);
         self.proceed_checkpoint(now, out);
-    }
-
-    fn queue_snapshot(&mut self, now: Now, cold_changed: &[ReplicaId]) {
-        let snapshot = self.take_snapshot(now, cold_changed);
-        self.checkpointer.last_lsn = snapshot.lsn;
-        self.checkpointer.last_sequence = self.next_sequence;
-        self.checkpointer.due_told = false;
-        self.checkpointer.wanted = false;
-        self.checkpointer.running.push_back(snapshot);
     }
 
     fn base_is_due(&self) -> bool {
@@ -129,67 +154,90 @@ impl Log {
         })
     }
 
-    fn take_snapshot(&mut self, now: Now, cold_changed: &[ReplicaId]) -> Snapshot {
+    fn take_snapshot(&mut self, now: Now, clean: bool) {
         let base = self.base_is_due();
-        let mut writer = CheckpointWriter::default();
         let lsn = self.closed_lsn;
+        let number = self.checkpointer.next_file;
+        self.checkpointer.next_file += 1;
+        let mut writer = CheckpointWriter::new(number, base, self.entropy.next(), lsn);
         writer.meta(&self.snapshot_meta(now, lsn));
         let freeing = self.snapshot_segments(&mut writer);
-        self.snapshot_slots(&mut writer, base, cold_changed);
         for (&(replica, first), &last) in &self.damage {
             writer.damage(replica, first, last);
         }
-        let number = self.checkpointer.next_file;
-        self.checkpointer.next_file += 1;
-        let nonce = self.entropy.next();
-        let bytes = writer.finish(number, base, nonce, lsn).freeze();
-        let old = self.checkpointer.root.take();
-        let counter = old.as_ref().map_or(1, |root| root.counter + 1);
-        let mut superfluous = Vec::new();
-        let root = match old {
-            Some(old) if !base => {
-                self.checkpointer.delta_bytes += bytes.len() as u64;
-                let deltas = old.deltas.iter().copied().chain([number]).collect();
-                Root {
-                    version: FORMAT_VERSION,
-                    counter,
-                    base: old.base,
-                    deltas,
-                    clean: false,
-                }
-            }
-            old => {
-                self.checkpointer.base_bytes = bytes.len() as u64;
-                self.checkpointer.delta_bytes = 0;
-                if let Some(old) = old {
-                    superfluous.push(FileName::CheckpointBase(old.base));
-                    superfluous.extend(old.deltas.into_iter().map(FileName::CheckpointDelta));
-                }
-                Root {
-                    version: FORMAT_VERSION,
-                    counter,
-                    base: number,
-                    deltas: Vec::new(),
-                    clean: false,
-                }
-            }
+        let replicas = self.slots.begin_snapshot(base);
+        let cold = std::mem::take(&mut self.checkpointer.cold_changed);
+        let bytes_expected = if base {
+            self.base_bytes_expected()
+        } else {
+            replicas * REPLICA_BYTES + 2 * BLOCK_BYTES as u64
         };
-        self.checkpointer.root = Some(root.clone());
+        let (root, superfluous) = self.next_root(base, number, clean);
+        let checkpointer = &mut self.checkpointer;
+        let before = Before {
+            root: checkpointer.root.replace(root.clone()),
+            last_lsn: checkpointer.last_lsn,
+            last_sequence: checkpointer.last_sequence,
+            cold: cold.clone(),
+        };
+        checkpointer.last_lsn = lsn;
+        checkpointer.last_sequence = self.next_sequence;
+        checkpointer.due_told = false;
+        checkpointer.wanted = false;
         let file = if base {
             FileName::CheckpointBase(number)
         } else {
             FileName::CheckpointDelta(number)
         };
-        Snapshot {
+        checkpointer.running.push_back(Snapshot {
             lsn,
             file,
-            bytes,
-            written: 0,
+            bytes_expected: bytes_expected.next_multiple_of(BLOCK_BYTES as u64),
+            bytes: BLOCK_BYTES as u64,
+            encoder: Encoder {
+                writer,
+                base,
+                chunk: Some(0),
+                cold_past: None,
+                cold,
+                done: false,
+            },
+            pieces: VecDeque::new(),
             root,
+            before,
             freeing,
             superfluous,
             stage: Stage::Create,
             retry_us: 0,
+            root_failures: 0,
+        });
+    }
+
+    /// The root that names the next file, and the files that it no longer names.
+    fn next_root(&self, base: bool, number: u32, clean: bool) -> (Root, Vec<FileName>) {
+        let old = self.checkpointer.root.as_ref();
+        let counter = old.map_or(1, |root| root.counter + 1);
+        let root = |base, deltas| Root {
+            version: FORMAT_VERSION,
+            counter,
+            base,
+            deltas,
+            clean,
+        };
+        match old {
+            Some(old) if !base => {
+                let deltas = old.deltas.iter().copied().chain([number]).collect();
+                (root(old.base, deltas), Vec::new())
+            }
+            old => {
+                let superfluous = old.into_iter().flat_map(|old| {
+                    let deltas = old.deltas.iter().copied().map(FileName::CheckpointDelta);
+                    [FileName::CheckpointBase(old.base)]
+                        .into_iter()
+                        .chain(deltas)
+                });
+                (root(number, Vec::new()), superfluous.collect())
+            }
         }
     }
 
@@ -229,38 +277,45 @@ impl Log {
         freeing
     }
 
-    fn snapshot_slots(
-        &mut self,
-        writer: &mut CheckpointWriter,
-        base: bool,
-        cold_changed: &[ReplicaId],
-    ) {
-        let dirty = self.slots.take_dirty();
-        if base {
-            for (replica, slot) in self.slots.iter() {
-                writer.slot(replica, slot, self.slots.lists(slot));
-            }
-            for (replica, page) in &self.checkpointer.cold {
-                writer.cold(*replica, page);
-            }
+    /// Encodes until the newest snapshot has a piece, or is at its end.
+    fn encode_some(&mut self) {
+        let Some(snapshot) = self.checkpointer.running.back_mut() else {
+            return;
+        };
+        let encoder = &mut snapshot.encoder;
+        if encoder.done {
             return;
         }
-        for replica in dirty {
-            match self.slots.get(replica) {
-                Some(slot) => writer.slot(replica, slot, self.slots.lists(slot)),
-                None => writer.gone(replica),
-            }
+        if let Some(chunk) = encoder.chunk {
+            encoder.chunk = self.slots.encode_snapshot(&mut encoder.writer, chunk);
         }
-        for replica in cold_changed {
-            if let Some(page) = self.checkpointer.cold.get(replica) {
-                writer.cold(*replica, page);
-            }
+        if encoder.chunk.is_none() {
+            encoder.encode_pages(&self.checkpointer.cold);
+        }
+        // After the last record there may be a piece and the start of another.
+        while (encoder.done || encoder.writer.has_piece())
+            && let Some((position, piece)) = encoder.writer.take_piece()
+        {
+            snapshot.bytes = snapshot.bytes.max(position + piece.len() as u64);
+            snapshot.pieces.push_back((position, piece.freeze()));
+        }
+    }
+
+    /// Another snapshot is to be taken: the one under way is encoded to its end, into memory.
+    fn encode_the_rest(&mut self) {
+        while self
+            .checkpointer
+            .running
+            .back()
+            .is_some_and(|snapshot| !snapshot.encoder.done)
+        {
+            self.encode_some();
         }
     }
 
     /// The next request of the oldest snapshot; and the call for a new one when it is time.
     pub(crate) fn proceed_checkpoint(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.call_for_checkpoint(out);
+        self.call_for_checkpoint(now, out);
         if self.checkpointer.busy {
             return;
         }
@@ -271,51 +326,68 @@ impl Log {
         if now.monotonic_us < snapshot.retry_us {
             return;
         }
+        if snapshot.stage == Stage::Write && snapshot.pieces.is_empty() {
+            if snapshot.encoder.done {
+                snapshot.stage = Stage::Header;
+            } else {
+                self.encode_some();
+            }
+        }
+        let Some(snapshot) = self.checkpointer.running.front_mut() else {
+            return;
+        };
         if snapshot.stage == Stage::AwaitDurable && snapshot.lsn <= durable_lsn {
             snapshot.stage = Stage::Root;
         }
-        let (file, stage) = (snapshot.file, snapshot.stage);
-        match stage {
+        let file = snapshot.file;
+        match snapshot.stage {
             Stage::Create => {
-                let bytes = snapshot.bytes.len() as u64;
+                let bytes = snapshot.bytes_expected;
                 self.create_file(Purpose::Checkpoint, file, bytes, false, out);
             }
             Stage::Write => {
-                let from = snapshot.written;
-                let piece = snapshot
-                    .bytes
-                    .slice(from..snapshot.bytes.len().min(from + WRITE_BYTES));
-                self.write(
-                    Purpose::Checkpoint,
-                    file,
-                    from as u64,
-                    piece,
-                    true,
-                    IoClass::Background,
-                    out,
-                );
+                let Some((position, piece)) = snapshot.pieces.front().cloned() else {
+                    return;
+                };
+                self.write_checkpoint(file, position, piece, out);
+            }
+            Stage::Header => {
+                let block = snapshot.encoder.writer.header().freeze();
+                self.write_checkpoint(file, 0, block, out);
             }
             Stage::AwaitDurable => return,
             Stage::Root => {
                 let mut block = AlignedBuffer::new(ROOT_SLOT_BYTES);
                 snapshot.root.encode(&mut block);
                 let position = (snapshot.root.counter % 2) * BLOCK_BYTES as u64;
-                self.write(
-                    Purpose::Checkpoint,
-                    FileName::Root,
-                    position,
-                    block.freeze(),
-                    true,
-                    IoClass::Background,
-                    out,
-                );
+                self.write_checkpoint(FileName::Root, position, block.freeze(), out);
+            }
+            Stage::MakeRoom => {
+                if !self.give_room(Purpose::Checkpoint, now, out) {
+                    return self.abandon_checkpoint(now, out);
+                }
             }
         }
         self.checkpointer.busy = true;
     }
 
-    fn call_for_checkpoint(&mut self, out: &mut Vec<Output>) {
-        if self.checkpointer.due_told || self.shutting_down || !self.checkpointer.is_idle() {
+    fn write_checkpoint(
+        &mut self,
+        file: FileName,
+        position: u64,
+        piece: Bytes,
+        out: &mut Vec<Output>,
+    ) {
+        let class = IoClass::Background;
+        self.write(Purpose::Checkpoint, file, position, piece, true, class, out);
+    }
+
+    fn call_for_checkpoint(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.checkpointer.due_told
+            || self.shutting_down
+            || !self.checkpointer.is_idle()
+            || now.monotonic_us < self.checkpointer.retry_us
+        {
             return;
         }
         let log_bytes = self.closed_lsn - self.checkpointer.last_lsn;
@@ -340,40 +412,86 @@ impl Log {
 
     pub(crate) fn checkpoint_io_done(&mut self, now: Now, result: IoResult, out: &mut Vec<Output>) {
         self.checkpointer.busy = false;
+        if let Err(failure) = expect_done(result) {
+            return self.checkpoint_failed(now, failure, out);
+        }
         let Some(snapshot) = self.checkpointer.running.front_mut() else {
             return;
         };
-        if let Err(failure) = expect_done(result) {
-            snapshot.retry_us = now.monotonic_us + RETRY_US;
-            if snapshot.stage != Stage::Root {
-                // A fresh file: what a failed write left behind is not to be trusted.
-                snapshot.stage = Stage::Create;
-                snapshot.written = 0;
-            }
-            let file = snapshot.file;
-            out.push(Output::Message(format!(
-                "checkpoint {file} could not be written ({failure}); tried again in 5 s"
-            )));
-            self.give_up_closing(out);
-            return;
-        }
         match snapshot.stage {
             Stage::Create => snapshot.stage = Stage::Write,
+            Stage::MakeRoom => snapshot.stage = Stage::Create,
             Stage::Write => {
-                snapshot.written = snapshot.bytes.len().min(snapshot.written + WRITE_BYTES);
-                if snapshot.written == snapshot.bytes.len() {
-                    snapshot.stage = Stage::AwaitDurable;
-                }
+                snapshot.pieces.pop_front();
             }
+            Stage::Header => snapshot.stage = Stage::AwaitDurable,
             Stage::AwaitDurable => {}
             Stage::Root => self.checkpoint_holds(out),
         }
+    }
+
+    fn checkpoint_failed(&mut self, now: Now, failure: IoFailure, out: &mut Vec<Output>) {
+        let room = self.reserve.bytes > 0 || self.segments.first_free().is_some();
+        let Some(snapshot) = self.checkpointer.running.front_mut() else {
+            return;
+        };
+        let file = snapshot.file;
+        let no_space = failure.kind == IoFailureKind::OutOfSpace;
+        match snapshot.stage {
+            Stage::Create if no_space && room => snapshot.stage = Stage::MakeRoom,
+            Stage::Root => {
+                snapshot.root_failures += 1;
+                if snapshot.root_failures > 1 {
+                    return self.go_offline(OfflineReason::CheckpointFailed(failure), out);
+                }
+                out.push(Output::Message(format!(
+                    "the root of checkpoint {file} could not be written ({failure}); tried once more"
+                )));
+            }
+            _ => {
+                out.push(Output::Message(format!(
+                    "checkpoint {file} could not be written ({failure}); another is tried in 5 s"
+                )));
+                self.abandon_checkpoint(now, out);
+                if no_space {
+                    // It grew past what it was made with: the next one finds more room.
+                    self.give_room(Purpose::Ignored, now, out);
+                }
+                self.give_up_closing(out);
+            }
+        }
+    }
+
+    /// What was written cannot be trusted, and what was encoded is gone: the next one starts from the same state as this one did.
+    fn abandon_checkpoint(&mut self, now: Now, out: &mut Vec<Output>) {
+        let snapshots = std::mem::take(&mut self.checkpointer.running);
+        self.slots.abandon_snapshot();
+        for snapshot in snapshots.into_iter().rev() {
+            self.remove_file(snapshot.file, out);
+            for file in snapshot.freeing {
+                self.segments.set_state(file, SegmentState::Sealed);
+            }
+            let checkpointer = &mut self.checkpointer;
+            let before = snapshot.before;
+            checkpointer.root = before.root;
+            checkpointer.last_lsn = before.last_lsn;
+            checkpointer.last_sequence = before.last_sequence;
+            checkpointer.cold_changed.extend(before.cold);
+        }
+        self.checkpointer.wanted = true;
+        self.checkpointer.retry_us = now.monotonic_us + RETRY_US;
     }
 
     fn checkpoint_holds(&mut self, out: &mut Vec<Output>) {
         let Some(snapshot) = self.checkpointer.running.pop_front() else {
             return;
         };
+        if snapshot.encoder.base {
+            self.checkpointer.base_bytes = snapshot.bytes;
+            self.checkpointer.delta_bytes = 0;
+        } else {
+            self.checkpointer.delta_bytes += snapshot.bytes;
+        }
         for file in snapshot.freeing {
             self.segments.set_state(file, SegmentState::Free);
         }
@@ -381,9 +499,31 @@ impl Log {
             self.remove_file(file, out);
         }
         self.statistics.checkpoints += 1;
-        self.statistics.checkpoint_bytes += snapshot.bytes.len() as u64;
+        self.statistics.checkpoint_bytes += snapshot.bytes;
         out.push(Output::CheckpointDone {
             lsn: Lsn(snapshot.lsn),
         });
+    }
+}
+
+impl Encoder {
+    /// The shard's pages, and the end, after all replicas.
+    fn encode_pages(&mut self, pages: &ColdPages) {
+        while !self.writer.has_piece() {
+            let next = if self.base {
+                pages.next_past(self.cold_past)
+            } else {
+                self.cold.pop_first()
+            };
+            let Some(replica) = next else {
+                self.writer.end();
+                self.done = true;
+                return;
+            };
+            self.cold_past = Some(replica);
+            if let Some(page) = pages.get(replica) {
+                self.writer.cold(replica, page);
+            }
+        }
     }
 }

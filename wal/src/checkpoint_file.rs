@@ -1,10 +1,11 @@
 //! Bytes of checkpoint files: a header block, then a stream of records cut into pages of 64 KiB, each with the file's nonce in its CRC.
-//! A base holds every slot, a delta those that changed; both hold the whole segment table. What they mean: `checkpoint.rs`, `load.rs`.
+//! A base holds every slot, a delta those that changed; both hold the whole segment table. Written and read in pieces: neither is ever in
+//! memory as a whole. What they mean: `checkpoint.rs`, `recovery.rs`.
 
 use crate::buffer::AlignedBuffer;
 use crate::checksum::placed;
 use crate::control::take;
-use crate::io::BLOCK_BYTES;
+use crate::io::{BLOCK_BYTES, Disk, FileName, IoFailure};
 use crate::layout::{FORMAT_VERSION, get_i32, get_i64, get_u16, get_u32, get_u64};
 use crate::segments::SegmentRecord;
 use crate::slot::{Extent, Lists, NONE, Slot};
@@ -59,13 +60,40 @@ fn put_i64s(bytes: &mut Vec<u8>, values: &[i64]) {
     }
 }
 
-/// Gathers records, then makes the file.
-#[derive(Debug, Default)]
+/// Pages of one piece.
+const PIECE_PAGES: usize = 4;
+/// What is encoded and written in one step.
+pub(crate) const PIECE_BYTES: usize = PIECE_PAGES * PAGE_BYTES;
+const PAGE_CONTENT_BYTES: usize = PAGE_BYTES - PAGE_HEADER_BYTES;
+
+/// Takes records in, gives pieces of the file out. The header block comes last: it says how many pages there are.
+#[derive(Debug)]
 pub(crate) struct CheckpointWriter {
+    number: u32,
+    base: bool,
+    nonce: u64,
+    lsn: u64,
     bytes: Vec<u8>,
+    page: usize,
 }
 
 impl CheckpointWriter {
+    pub(crate) fn new(number: u32, base: bool, nonce: u64, lsn: u64) -> Self {
+        Self {
+            number,
+            base,
+            nonce,
+            lsn,
+            bytes: Vec::new(),
+            page: 0,
+        }
+    }
+
+    /// Whether there is enough for a piece.
+    pub(crate) fn has_piece(&self) -> bool {
+        self.bytes.len() >= PIECE_PAGES * PAGE_CONTENT_BYTES
+    }
+
     pub(crate) fn meta(&mut self, meta: &Meta) {
         self.bytes.push(META);
         for value in [
@@ -92,40 +120,12 @@ impl CheckpointWriter {
     }
 
     pub(crate) fn slot(&mut self, replica: ReplicaId, slot: &Slot, lists: Option<&Lists>) {
-        let bytes = &mut self.bytes;
-        bytes.push(SLOT);
-        bytes.extend_from_slice(&replica.0.to_le_bytes());
-        bytes.extend_from_slice(&slot.topic_id.0);
-        bytes.extend_from_slice(&slot.partition.to_le_bytes());
-        bytes.extend_from_slice(&slot.last_epoch.to_le_bytes());
-        put_i64s(
-            bytes,
-            &[
-                slot.log_start,
-                slot.log_end,
-                slot.high_watermark,
-                slot.last_stable,
-                slot.metadata_offset,
-                slot.epoch_start,
-            ],
-        );
-        let extents = slot.newest().map_or(0, |_| 1) + lists.map_or(0, |lists| lists.extents.len());
-        bytes.extend_from_slice(&(extents as u32).to_le_bytes());
-        for extent in lists
-            .into_iter()
-            .flat_map(|lists| lists.extents.iter().copied())
-            .chain(slot.newest())
-        {
-            put_i64s(bytes, &[extent.base, extent.end, extent.max_timestamp]);
-            bytes.extend_from_slice(&extent.segment.to_le_bytes());
-            bytes.extend_from_slice(&extent.bytes.to_le_bytes());
-        }
-        bytes
-            .extend_from_slice(&(lists.map_or(0, |lists| lists.epochs.len()) as u32).to_le_bytes());
-        for (epoch, start) in lists.into_iter().flat_map(|lists| lists.epochs.iter()) {
-            bytes.extend_from_slice(&epoch.to_le_bytes());
-            bytes.extend_from_slice(&start.to_le_bytes());
-        }
+        encode_slot(&mut self.bytes, replica, slot, lists);
+    }
+
+    /// Records that `encode_slot` made.
+    pub(crate) fn records(&mut self, records: &mut Vec<u8>) {
+        self.bytes.append(records);
     }
 
     pub(crate) fn gone(&mut self, replica: ReplicaId) {
@@ -147,95 +147,190 @@ impl CheckpointWriter {
         put_i64s(&mut self.bytes, &[first, last]);
     }
 
-    /// The whole file, a multiple of 4096 bytes.
-    pub(crate) fn finish(mut self, number: u32, base: bool, nonce: u64, lsn: u64) -> AlignedBuffer {
+    pub(crate) fn end(&mut self) {
         self.bytes.push(END);
-        let per_page = PAGE_BYTES - PAGE_HEADER_BYTES;
-        let pages = self.bytes.len().div_ceil(per_page);
-        let total = BLOCK_BYTES + self.bytes.len() + pages * PAGE_HEADER_BYTES;
-        let mut file = AlignedBuffer::new(total);
-        file.fill(0);
-        file[..8].copy_from_slice(&MAGIC);
-        file[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-        file[10] = u8::from(base);
-        file[12..16].copy_from_slice(&number.to_le_bytes());
-        file[16..24].copy_from_slice(&nonce.to_le_bytes());
-        file[24..32].copy_from_slice(&lsn.to_le_bytes());
-        file[32..36].copy_from_slice(&(pages as u32).to_le_bytes());
-        let crc = placed(nonce, 0, &file[..60]);
-        file[60..64].copy_from_slice(&crc.to_le_bytes());
-        for (page, content) in self.bytes.chunks(per_page).enumerate() {
-            let at = BLOCK_BYTES + page * PAGE_BYTES;
+    }
+
+    /// The next pages, at most `PIECE_BYTES`, and where they belong. After `end`, until nothing is left.
+    pub(crate) fn take_piece(&mut self) -> Option<(u64, AlignedBuffer)> {
+        let content = self.bytes.len().min(PIECE_PAGES * PAGE_CONTENT_BYTES);
+        if content == 0 {
+            return None;
+        }
+        let pages = content.div_ceil(PAGE_CONTENT_BYTES);
+        let total = content + pages * PAGE_HEADER_BYTES;
+        let position = BLOCK_BYTES + self.page * PAGE_BYTES;
+        let mut piece = AlignedBuffer::new(total.next_multiple_of(BLOCK_BYTES));
+        piece[total..].fill(0);
+        for (index, content) in self.bytes[..content].chunks(PAGE_CONTENT_BYTES).enumerate() {
+            let at = index * PAGE_BYTES;
             let end = at + PAGE_HEADER_BYTES + content.len();
-            file[at..at + 4].copy_from_slice(&PAGE_MAGIC.to_le_bytes());
-            file[at + 4..at + 8].copy_from_slice(&(page as u32).to_le_bytes());
-            file[at + 8..at + 12].copy_from_slice(&(content.len() as u32).to_le_bytes());
-            file[at + PAGE_HEADER_BYTES..end].copy_from_slice(content);
-            let crc = placed(nonce, at as u64, &file[at..end]);
-            file[at + 12..at + 16].copy_from_slice(&crc.to_le_bytes());
+            let page = &mut piece[at..end];
+            page[..4].copy_from_slice(&PAGE_MAGIC.to_le_bytes());
+            page[4..8].copy_from_slice(&(self.page as u32).to_le_bytes());
+            page[8..12].copy_from_slice(&(content.len() as u32).to_le_bytes());
+            page[12..16].fill(0);
+            page[PAGE_HEADER_BYTES..].copy_from_slice(content);
+            let crc = placed(self.nonce, (position + at) as u64, page);
+            page[12..16].copy_from_slice(&crc.to_le_bytes());
+            self.page += 1;
         }
-        file
+        self.bytes.drain(..content);
+        Some((position as u64, piece))
+    }
+
+    /// The block at the start of the file, once all pieces are taken.
+    pub(crate) fn header(&self) -> AlignedBuffer {
+        let mut block = AlignedBuffer::new(BLOCK_BYTES);
+        block.fill(0);
+        block[..8].copy_from_slice(&MAGIC);
+        block[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        block[10] = u8::from(self.base);
+        block[12..16].copy_from_slice(&self.number.to_le_bytes());
+        block[16..24].copy_from_slice(&self.nonce.to_le_bytes());
+        block[24..32].copy_from_slice(&self.lsn.to_le_bytes());
+        block[32..36].copy_from_slice(&(self.page as u32).to_le_bytes());
+        let crc = placed(self.nonce, 0, &block[..HEADER_BYTES - 4]);
+        block[60..64].copy_from_slice(&crc.to_le_bytes());
+        block
     }
 }
 
-/// Reads a whole file's records; `None` when any byte of it is damaged. `Err` with the version when it is newer.
+/// The record of one replica, as it is now.
+pub(crate) fn encode_slot(
+    bytes: &mut Vec<u8>,
+    replica: ReplicaId,
+    slot: &Slot,
+    lists: Option<&Lists>,
+) {
+    bytes.push(SLOT);
+    bytes.extend_from_slice(&replica.0.to_le_bytes());
+    bytes.extend_from_slice(&slot.topic_id.0);
+    bytes.extend_from_slice(&slot.partition.to_le_bytes());
+    bytes.extend_from_slice(&slot.last_epoch.to_le_bytes());
+    put_i64s(
+        bytes,
+        &[
+            slot.log_start,
+            slot.log_end,
+            slot.high_watermark,
+            slot.last_stable,
+            slot.metadata_offset,
+            slot.epoch_start,
+        ],
+    );
+    let extents = slot.newest().map_or(0, |_| 1) + lists.map_or(0, |lists| lists.extents.len());
+    bytes.extend_from_slice(&(extents as u32).to_le_bytes());
+    for extent in lists
+        .into_iter()
+        .flat_map(|lists| lists.extents.iter().copied())
+        .chain(slot.newest())
+    {
+        put_i64s(bytes, &[extent.base, extent.end, extent.max_timestamp]);
+        bytes.extend_from_slice(&extent.segment.to_le_bytes());
+        bytes.extend_from_slice(&extent.bytes.to_le_bytes());
+    }
+    bytes.extend_from_slice(&(lists.map_or(0, |lists| lists.epochs.len()) as u32).to_le_bytes());
+    for (epoch, start) in lists.into_iter().flat_map(|lists| lists.epochs.iter()) {
+        bytes.extend_from_slice(&epoch.to_le_bytes());
+        bytes.extend_from_slice(&start.to_le_bytes());
+    }
+}
+
+/// What is wrong with a checkpoint file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// Some byte of it is damaged, or it is another file.
+    Damaged,
+    /// It has this version.
+    Newer(u16),
+    /// The disk failed.
+    Io(IoFailure),
+}
+
+/// Reads a file's records one after another, and answers how long it is. On an error some may have been given already.
 pub(crate) fn read_checkpoint(
-    file: &[u8],
-    number: u32,
-    base: bool,
-) -> Result<Option<Vec<Record>>, u16> {
-    if file.len() < BLOCK_BYTES || file[..8] != MAGIC {
-        return Ok(None);
-    }
-    let version = get_u16(file, 8);
-    let nonce = get_u64(file, 16);
-    if get_u32(file, 60) != placed(nonce, 0, &file[..HEADER_BYTES - 4]) {
-        return Ok(None);
-    }
-    if version > FORMAT_VERSION {
-        return Err(version);
-    }
-    if get_u32(file, 12) != number || (file[10] == 1) != base {
-        return Ok(None);
-    }
-    let Some(stream) = read_pages(file, nonce, get_u32(file, 32) as usize) else {
-        return Ok(None);
+    disk: &mut dyn Disk,
+    file: FileName,
+    mut take: impl FnMut(Record),
+) -> Result<u64, Unreadable> {
+    let (number, base) = match file {
+        FileName::CheckpointBase(number) => (number, true),
+        FileName::CheckpointDelta(number) => (number, false),
+        _ => return Err(Unreadable::Damaged),
     };
-    let mut rest = &stream[..];
-    let mut records = Vec::new();
-    loop {
-        match read_record(&mut rest) {
-            Some(Record::End) => return Ok(Some(records)),
-            Some(record) => records.push(record),
-            None => return Ok(None),
-        }
+    let length = disk.length(file).map_err(Unreadable::Io)?;
+    let length = length.unwrap_or(0) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+    if length < BLOCK_BYTES as u64 {
+        return Err(Unreadable::Damaged);
     }
+    let mut block = AlignedBuffer::new(BLOCK_BYTES);
+    disk.read_at(file, 0, &mut block).map_err(Unreadable::Io)?;
+    let (nonce, pages) = read_header(&block, number, base)?;
+    let mut stream = Vec::new();
+    let mut buffer = AlignedBuffer::new(PIECE_BYTES);
+    for first in (0..pages).step_by(PIECE_PAGES) {
+        let position = (BLOCK_BYTES + first * PAGE_BYTES) as u64;
+        let left = usize::try_from(length.saturating_sub(position)).unwrap_or(usize::MAX);
+        let piece = &mut buffer[..left.min(PIECE_BYTES)];
+        if piece.is_empty() {
+            return Err(Unreadable::Damaged);
+        }
+        disk.read_at(file, position, piece)
+            .map_err(Unreadable::Io)?;
+        for page in first..pages.min(first + PIECE_PAGES) {
+            let content = read_page(piece, (page - first) * PAGE_BYTES, nonce, position, page)
+                .ok_or(Unreadable::Damaged)?;
+            stream.extend_from_slice(content);
+        }
+        // A record may go on in the next piece: what does not decode yet is kept.
+        let mut rest = &stream[..];
+        loop {
+            let mut tried = rest;
+            match read_record(&mut tried) {
+                Some(Record::End) => return Ok((BLOCK_BYTES + pages * PAGE_BYTES) as u64),
+                Some(record) => take(record),
+                None => break,
+            }
+            rest = tried;
+        }
+        let used = stream.len() - rest.len();
+        stream.drain(..used);
+    }
+    Err(Unreadable::Damaged)
 }
 
-fn read_pages(file: &[u8], nonce: u64, pages: usize) -> Option<Vec<u8>> {
-    let mut stream = Vec::new();
-    for page in 0..pages {
-        let at = BLOCK_BYTES.checked_add(page.checked_mul(PAGE_BYTES)?)?;
-        let header = file.get(at..at.checked_add(PAGE_HEADER_BYTES)?)?;
-        let used = get_u32(header, 8) as usize;
-        if get_u32(header, 0) != PAGE_MAGIC
-            || get_u32(header, 4) as usize != page
-            || used > PAGE_BYTES - PAGE_HEADER_BYTES
-        {
-            return None;
-        }
-        let content = file.get(at + PAGE_HEADER_BYTES..at + PAGE_HEADER_BYTES + used)?;
-        let crc = {
-            let mut head = [0; PAGE_HEADER_BYTES];
-            head[..12].copy_from_slice(&header[..12]);
-            crc32c::crc32c_append(placed(nonce, at as u64, &head), content)
-        };
-        if crc != get_u32(header, 12) {
-            return None;
-        }
-        stream.extend_from_slice(content);
+/// Nonce and pages.
+fn read_header(block: &[u8], number: u32, base: bool) -> Result<(u64, usize), Unreadable> {
+    let nonce = get_u64(block, 16);
+    if block[..8] != MAGIC || get_u32(block, 60) != placed(nonce, 0, &block[..HEADER_BYTES - 4]) {
+        return Err(Unreadable::Damaged);
     }
-    Some(stream)
+    let version = get_u16(block, 8);
+    if version > FORMAT_VERSION {
+        return Err(Unreadable::Newer(version));
+    }
+    if get_u32(block, 12) != number || (block[10] == 1) != base {
+        return Err(Unreadable::Damaged);
+    }
+    Ok((nonce, get_u32(block, 32) as usize))
+}
+
+/// The content of the page at `at` of a piece that lies at `position`.
+fn read_page(piece: &[u8], at: usize, nonce: u64, position: u64, page: usize) -> Option<&[u8]> {
+    let header = piece.get(at..at.checked_add(PAGE_HEADER_BYTES)?)?;
+    let used = get_u32(header, 8) as usize;
+    if get_u32(header, 0) != PAGE_MAGIC
+        || get_u32(header, 4) as usize != page
+        || used > PAGE_CONTENT_BYTES
+    {
+        return None;
+    }
+    let content = piece.get(at + PAGE_HEADER_BYTES..at + PAGE_HEADER_BYTES + used)?;
+    let mut head = [0; PAGE_HEADER_BYTES];
+    head[..12].copy_from_slice(&header[..12]);
+    let crc = crc32c::crc32c_append(placed(nonce, position + at as u64, &head), content);
+    (crc == get_u32(header, 12)).then_some(content)
 }
 
 fn read_record(rest: &mut &[u8]) -> Option<Record> {

@@ -21,6 +21,8 @@ pub enum FileName {
     CheckpointBase(u32),
     /// A checkpoint of the slots that changed.
     CheckpointDelta(u32),
+    /// Room for the next checkpoint; its content means nothing.
+    Reserve,
 }
 
 impl fmt::Display for FileName {
@@ -28,6 +30,7 @@ impl fmt::Display for FileName {
         match self {
             Self::Superblock => write!(formatter, "superblock"),
             Self::Root => write!(formatter, "root"),
+            Self::Reserve => write!(formatter, "reserve"),
             Self::Segment(number) => write!(formatter, "{number:08}.segment"),
             Self::CheckpointBase(number) => write!(formatter, "{number:08}.base"),
             Self::CheckpointDelta(number) => write!(formatter, "{number:08}.delta"),
@@ -42,6 +45,7 @@ impl FileName {
         match name {
             "superblock" => return Some(Self::Superblock),
             "root" => return Some(Self::Root),
+            "reserve" => return Some(Self::Reserve),
             _ => {}
         }
         let (digits, kind) = name.split_once('.')?;

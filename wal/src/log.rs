@@ -1,5 +1,5 @@
 //! The log's state and its one `match` over events. Parts: `append.rs` (append, group commit), `replicas.rs` (control operations, offsets),
-//! `prepare.rs` (segments ahead of need), `sealing.rs` (footers), `read.rs` (reads), `checkpoint.rs`, `recovery.rs`, `retention.rs`,
+//! `prepare.rs` (segments ahead of need), `sealing.rs` (footers), `read.rs` (reads), `checkpoint.rs`, `reserve.rs`, `recovery.rs`, `retention.rs`,
 //! `rewrite.rs`, `scrub.rs`, `closing.rs`.
 
 use crate::append::{Filling, InFlight};
@@ -15,6 +15,7 @@ use crate::options::LogOptions;
 use crate::prepare::Preparer;
 use crate::read::{ReadIo, Reader};
 use crate::report::LogStatistics;
+use crate::reserve::Reserve;
 use crate::retention::Retention;
 use crate::rewrite::Rewriter;
 use crate::scrub::Scrubber;
@@ -70,6 +71,7 @@ pub struct Log {
     pub(crate) pages: PageCache,
     pub(crate) reader: Reader,
     pub(crate) checkpointer: Checkpointer,
+    pub(crate) reserve: Reserve,
     pub(crate) retention: Retention,
     pub(crate) rewriter: Rewriter,
     pub(crate) scrubber: Scrubber,
@@ -91,6 +93,7 @@ pub(crate) enum Purpose {
     Footer { file: u32 },
     Read(ReadIo),
     Checkpoint,
+    Reserve,
     Rewrite,
     Scrub,
     Ignored,
@@ -119,6 +122,7 @@ impl Log {
             Purpose::Footer { file } => self.footer_written(now, file, result, out),
             Purpose::Read(read) => self.read_io_done(now, read, result, out),
             Purpose::Checkpoint => self.checkpoint_io_done(now, result, out),
+            Purpose::Reserve => self.reserve_made(now, result),
             Purpose::Rewrite => self.rewrite_io_done(now, result, out),
             Purpose::Scrub => self.scrub_io_done(now, result, out),
             Purpose::Ignored => {}
@@ -138,6 +142,7 @@ impl Log {
         self.seal_when_quiet(now, out);
         self.proceed_sealing(now, out);
         self.proceed_checkpoint(now, out);
+        self.proceed_reserve(now, out);
         self.proceed_retention(now, out);
         self.proceed_rewrite(now, out);
         self.proceed_scrub(now, out);
@@ -224,7 +229,11 @@ impl Log {
     }
 
     pub(crate) fn remove_file(&mut self, file: FileName, out: &mut Vec<Output>) {
-        let id = self.next_io_id(Purpose::Ignored);
+        self.remove_for(Purpose::Ignored, file, out);
+    }
+
+    pub(crate) fn remove_for(&mut self, purpose: Purpose, file: FileName, out: &mut Vec<Output>) {
+        let id = self.next_io_id(purpose);
         out.push(Output::Io(Io::Remove { id, file }));
     }
 

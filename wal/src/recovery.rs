@@ -5,7 +5,7 @@ use crate::append::Filling;
 use crate::buffer::{AlignedBuffer, BufferPool};
 use crate::cache::{FrameCache, PageCache, TailCache};
 use crate::checkpoint::Checkpointer;
-use crate::checkpoint_file::{CheckpointWriter, Meta, Record, read_checkpoint};
+use crate::checkpoint_file::{CheckpointWriter, Meta, Record, Unreadable, read_checkpoint};
 use crate::checksum::Entropy;
 use crate::closing::Closing;
 use crate::control::Control;
@@ -20,6 +20,7 @@ use crate::prepare::Preparer;
 use crate::read::Reader;
 use crate::replay::Replay;
 use crate::report::{FormatError, LogStatistics, RecoveryError, RecoveryReport, RecoveryVisitor};
+use crate::reserve::Reserve;
 use crate::retention::Retention;
 use crate::rewrite::Rewriter;
 use crate::scrub::Scrubber;
@@ -76,19 +77,7 @@ impl Log {
             disk.create(file, options.segment_bytes, true)
                 .map_err(failed(file))?;
         }
-        let mut writer = CheckpointWriter::default();
-        writer.meta(&Meta {
-            next_sequence: 1,
-            broker_epoch: -1,
-            metadata_offset_max: -1,
-            ..Meta::default()
-        });
-        let mut entropy = Entropy::new(options.seed ^ 0x666f_726d_6174);
-        let base = writer.finish(0, true, entropy.next(), 0);
-        let file = FileName::CheckpointBase(0);
-        disk.create(file, base.len() as u64, false)
-            .map_err(failed(file))?;
-        disk.write_at(file, 0, &base, true).map_err(failed(file))?;
+        write_first_base(disk, options.seed)?;
         let mut block = AlignedBuffer::new(2 * ROOT_SLOT_BYTES);
         Root {
             version: FORMAT_VERSION,
@@ -164,8 +153,8 @@ impl Log {
         let root = read_root(disk)?;
         let mut log = Self::empty(options, superblock.segment_bytes, root.clone());
         let meta = load_checkpoint(disk, &mut log, &root)?;
-        for (replica, page) in &log.checkpointer.cold {
-            visitor.cold(*replica, page);
+        for (replica, page) in log.checkpointer.cold.iter() {
+            visitor.cold(replica, page);
         }
         let mut replay = Replay::new(meta, &log);
         replay.run(disk, &mut log, visitor)?;
@@ -211,6 +200,7 @@ impl Log {
             pages: PageCache::new(options.index_cache_bytes),
             reader: Reader::default(),
             checkpointer: Checkpointer::new(root),
+            reserve: Reserve::default(),
             retention: Retention::new(&options),
             rewriter: Rewriter::default(),
             scrubber: Scrubber::default(),
@@ -315,7 +305,13 @@ impl Log {
                             .map_err(|failure| RecoveryError::Io(file, failure))?;
                     }
                 }
-                _ => {}
+                FileName::Reserve => {
+                    let length = disk
+                        .length(file)
+                        .map_err(|failure| RecoveryError::Io(file, failure))?;
+                    self.reserve.bytes = length.unwrap_or(0);
+                }
+                FileName::Superblock | FileName::Root | FileName::Segment(_) => {}
             }
         }
         // The empty ones last: until the new first write is durable they prove what was written before them.
@@ -398,6 +394,31 @@ impl Checkpointer {
             _ => true,
         })
     }
+}
+
+/// The checkpoint of a log without replicas.
+fn write_first_base(disk: &mut dyn Disk, seed: u64) -> Result<(), FormatError> {
+    let file = FileName::CheckpointBase(0);
+    let failed = |failure| FormatError::Io(file, failure);
+    let mut entropy = Entropy::new(seed ^ 0x666f_726d_6174);
+    let mut writer = CheckpointWriter::new(0, true, entropy.next(), 0);
+    writer.meta(&Meta {
+        next_sequence: 1,
+        broker_epoch: -1,
+        metadata_offset_max: -1,
+        ..Meta::default()
+    });
+    writer.end();
+    while let Some((position, piece)) = writer.take_piece() {
+        if position == BLOCK_BYTES as u64 {
+            let bytes = position + piece.len() as u64;
+            disk.create(file, bytes, false).map_err(failed)?;
+        }
+        disk.write_at(file, position, &piece, true)
+            .map_err(failed)?;
+    }
+    disk.write_at(file, 0, &writer.header(), true)
+        .map_err(failed)
 }
 
 fn read_superblock(disk: &mut dyn Disk) -> Result<Superblock, RecoveryError> {
@@ -503,22 +524,31 @@ fn load_checkpoint(disk: &mut dyn Disk, log: &mut Log, root: &Root) -> Result<Me
         .into_iter()
         .chain(root.deltas.iter().copied().map(FileName::CheckpointDelta));
     for file in files {
-        let (records, bytes) = read_checkpoint_file(disk, file)?;
+        segments.clear();
+        log.damage.clear();
+        let read = read_checkpoint(disk, file, |record| match record {
+            Record::Meta(found) => meta = found,
+            Record::Segment(record) => {
+                segments.insert(record.file, record);
+            }
+            other => load_record(log, other),
+        });
+        let bytes = read.map_err(|unreadable| match unreadable {
+            Unreadable::Damaged => RecoveryError::BadCheckpoint(file),
+            Unreadable::Io(failure) if failure.kind == IoFailureKind::NotFound => {
+                RecoveryError::BadCheckpoint(file)
+            }
+            Unreadable::Io(failure) => RecoveryError::Io(file, failure),
+            Unreadable::Newer(version) => RecoveryError::NewerFormat {
+                file,
+                version,
+                version_max: FORMAT_VERSION,
+            },
+        })?;
         if matches!(file, FileName::CheckpointBase(_)) {
             log.checkpointer.base_bytes = bytes;
         } else {
             log.checkpointer.delta_bytes += bytes;
-        }
-        segments.clear();
-        log.damage.clear();
-        for record in records {
-            match record {
-                Record::Meta(found) => meta = found,
-                Record::Segment(record) => {
-                    segments.insert(record.file, record);
-                }
-                other => load_record(log, other),
-            }
         }
     }
     log.next_replica = meta.next_replica;
@@ -532,7 +562,7 @@ fn load_checkpoint(disk: &mut dyn Disk, log: &mut Log, root: &Root) -> Result<Me
         log.segments.insert(file, segment);
     }
     count_extents(log)?;
-    log.slots.take_dirty();
+    log.slots.forget_changes();
     Ok(meta)
 }
 
@@ -545,12 +575,10 @@ fn load_record(log: &mut Log, record: Record) {
         }
         Record::Gone(replica) => {
             log.slots.discard(replica);
-            log.checkpointer.cold.remove(&replica);
+            log.checkpointer.cold.remove(replica);
         }
         Record::Cold(replica, page) => {
-            log.checkpointer
-                .cold
-                .insert(replica, page.into_boxed_slice());
+            log.checkpointer.cold.insert(replica, page);
         }
         Record::Damage(replica, first, last) => {
             log.damage.insert((replica, first), last);
@@ -578,34 +606,6 @@ fn count_extents(log: &mut Log) -> Result<(), RecoveryError> {
         segment.live_bytes = bytes;
     }
     Ok(())
-}
-
-fn read_checkpoint_file(
-    disk: &mut dyn Disk,
-    file: FileName,
-) -> Result<(Vec<Record>, u64), RecoveryError> {
-    let (number, base) = match file {
-        FileName::CheckpointBase(number) => (number, true),
-        FileName::CheckpointDelta(number) => (number, false),
-        _ => return Err(RecoveryError::BadCheckpoint(file)),
-    };
-    let length = disk
-        .length(file)
-        .map_err(|failure| RecoveryError::Io(file, failure))?;
-    let length = length.filter(|bytes| *bytes > 0 && bytes.is_multiple_of(BLOCK_BYTES as u64));
-    let length = length.ok_or(RecoveryError::BadCheckpoint(file))?;
-    let mut bytes = AlignedBuffer::new(length as usize);
-    disk.read_at(file, 0, &mut bytes)
-        .map_err(|failure| RecoveryError::Io(file, failure))?;
-    match read_checkpoint(&bytes, number, base) {
-        Ok(Some(records)) => Ok((records, length)),
-        Ok(None) => Err(RecoveryError::BadCheckpoint(file)),
-        Err(version) => Err(RecoveryError::NewerFormat {
-            file,
-            version,
-            version_max: FORMAT_VERSION,
-        }),
-    }
 }
 
 /// Headers of log segments that the checkpoint does not know, by use; these come after its active one.

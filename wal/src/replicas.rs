@@ -172,7 +172,7 @@ impl Log {
         self.slots.remove(replica, &mut released);
         self.release(&released);
         self.forget_damage(replica, i64::MIN, i64::MAX);
-        self.checkpointer.cold.remove(&replica);
+        self.checkpointer.cold.remove(replica);
     }
 
     /// Logs the broker epoch given at registration; recovery reports it.
@@ -201,13 +201,17 @@ impl Log {
     /// Sets a replica's retention. Not persistent: the caller sets it again after recovery, from the metadata image.
     pub fn set_retention(&mut self, replica: ReplicaId, policy: RetentionPolicy) {
         let index = self.retention.intern(policy);
-        if let Some(slot) = self.slots.change(replica) {
+        if let Some(slot) = self.slots.change_unsaved(replica) {
             slot.policy = index;
         }
     }
 
     /// Moves the high watermark (within log start and log end; the caller keeps it at or below the durable end).
     pub fn set_high_watermark(&mut self, replica: ReplicaId, to: Offset) {
+        let same = |slot: &Slot| slot.high_watermark == to.0;
+        if self.slots.get(replica).is_some_and(same) {
+            return;
+        }
         if let Some(slot) = self.slots.change(replica) {
             slot.high_watermark = to.0;
             slot.settle();
@@ -216,6 +220,10 @@ impl Log {
 
     /// Moves the last stable offset.
     pub fn set_last_stable(&mut self, replica: ReplicaId, to: Offset) {
+        let same = |slot: &Slot| slot.last_stable == to.0;
+        if self.slots.get(replica).is_some_and(same) {
+            return;
+        }
         if let Some(slot) = self.slots.change(replica) {
             slot.last_stable = to.0;
             slot.settle();

@@ -222,6 +222,7 @@ impl SimulatedDisk {
             return Err(EIO);
         }
         let position = position + self.misdirect_next.take().unwrap_or(0);
+        self.grow(file, position + bytes.len() as u64)?;
         let length = self.files.get(&file).ok_or(ENOENT)?.bytes.len() as u64;
         assert!(
             position + bytes.len() as u64 <= length,
@@ -241,6 +242,29 @@ impl SimulatedDisk {
             }
         }
         Ok(())
+    }
+
+    /// Checkpoint files grow as they are written; nothing else does.
+    fn grow(&mut self, file: FileName, end: u64) -> Result<(), IoFailure> {
+        let may = matches!(
+            file,
+            FileName::CheckpointBase(_) | FileName::CheckpointDelta(_)
+        );
+        let used = self.used_bytes();
+        let found = self.files.get_mut(&file).ok_or(ENOENT)?;
+        let more = end.saturating_sub(found.bytes.len() as u64);
+        if may && more > 0 {
+            if used + more > self.bytes_max {
+                return Err(ENOSPC);
+            }
+            found.bytes.resize(end as usize, 0);
+        }
+        Ok(())
+    }
+
+    fn used_bytes(&self) -> u64 {
+        let files = self.files.values();
+        files.map(|file| file.bytes.len() as u64).sum()
     }
 
     fn keep_old(&mut self, file: FileName, position: u64, length: usize) {
@@ -329,11 +353,7 @@ impl Disk for SimulatedDisk {
         if self.crashed || self.power_fails() || self.fails(Operation::Write) {
             return Err(EIO);
         }
-        let used: u64 = self
-            .files
-            .values()
-            .map(|file| file.bytes.len() as u64)
-            .sum();
+        let used = self.used_bytes();
         if used + bytes > self.bytes_max {
             return Err(ENOSPC);
         }

@@ -1,6 +1,8 @@
 //! What RAM holds per replica: a slot of 128 bytes, and lists beyond one inline entry for those that have them. Offsets move only
 //! through the setters here, which keep log start <= high watermark <= log end and log start <= durable end <= log end.
 
+use crate::checkpoint_file::{CheckpointWriter, encode_slot};
+use crate::marks::{CHUNK_SLOTS, Marks};
 use crate::types::{CreateReplica, LeaderEpoch, Offset, ReplicaId, ReplicaState, TopicId};
 use slab::Slab;
 use std::collections::VecDeque;
@@ -8,8 +10,6 @@ use std::collections::VecDeque;
 /// "No segment", "no lists".
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// The slot changed since the last checkpoint.
-const FLAG_DIRTY: u16 = 1;
 /// The slot is in use.
 const FLAG_LIVE: u16 = 2;
 
@@ -145,14 +145,14 @@ impl Slot {
     }
 }
 
-const CHUNK_SLOTS: usize = 256;
-
 /// All slots, dense by replica id in chunks of 256; a chunk whose replicas are all gone is given back.
 #[derive(Debug, Default)]
 pub(crate) struct SlotTable {
     chunks: Vec<Option<Chunk>>,
     lists: Slab<Lists>,
-    dirty: Vec<ReplicaId>,
+    marks: Marks,
+    /// Records of replicas that changed before the snapshot under way came to them.
+    saved: Vec<u8>,
     live: u64,
     extents: u64,
 }
@@ -197,18 +197,33 @@ impl SlotTable {
         (slot.flags & FLAG_LIVE != 0).then_some(slot)
     }
 
-    /// For a change that the next checkpoint must hold.
+    /// For a change that the next checkpoint must hold. Lists change after a call of `touch` only, which this one makes.
     pub(crate) fn change(&mut self, replica: ReplicaId) -> Option<&mut Slot> {
+        self.touch(replica);
         let (chunk, index) = place(replica);
         let slot = &mut self.chunks.get_mut(chunk)?.as_mut()?.slots[index];
-        if slot.flags & FLAG_LIVE == 0 {
-            return None;
+        (slot.flags & FLAG_LIVE != 0).then_some(slot)
+    }
+
+    /// A replica is about to change: the snapshot under way gets it as it is.
+    fn touch(&mut self, replica: ReplicaId) {
+        let (chunk, index) = place(replica);
+        let Some(Some(chunk)) = self.chunks.get(chunk) else {
+            return;
+        };
+        let slot = &chunk.slots[index];
+        if slot.flags & FLAG_LIVE == 0 || !self.marks.touch(replica) {
+            return;
         }
-        if slot.flags & FLAG_DIRTY == 0 {
-            slot.flags |= FLAG_DIRTY;
-            self.dirty.push(replica);
-        }
-        Some(slot)
+        let lists = (slot.lists != NONE).then(|| &self.lists[slot.lists as usize]);
+        encode_slot(&mut self.saved, replica, slot, lists);
+    }
+
+    /// For what no checkpoint holds.
+    pub(crate) fn change_unsaved(&mut self, replica: ReplicaId) -> Option<&mut Slot> {
+        let (chunk, index) = place(replica);
+        let slot = &mut self.chunks.get_mut(chunk)?.as_mut()?.slots[index];
+        (slot.flags & FLAG_LIVE != 0).then_some(slot)
     }
 
     pub(crate) fn insert(&mut self, replica: ReplicaId, slot: Slot) {
@@ -225,10 +240,11 @@ impl SlotTable {
             "a replica id was given out twice"
         );
         chunk.slots[index] = slot;
-        chunk.slots[index].flags = FLAG_LIVE | FLAG_DIRTY;
+        chunk.slots[index].flags = FLAG_LIVE;
         chunk.live += 1;
         self.live += 1;
-        self.dirty.push(replica);
+        self.marks.set_live(replica, true);
+        self.marks.touch(replica);
     }
 
     /// Removes a replica; what its extents held is given to `released`.
@@ -244,6 +260,7 @@ impl SlotTable {
         let lists = chunk.slots[index].lists;
         chunk.slots[index] = EMPTY;
         chunk.live -= 1;
+        self.marks.set_live(replica, false);
         if chunk.live == 0 {
             self.chunks[chunk_index] = None;
         }
@@ -265,6 +282,7 @@ impl SlotTable {
     }
 
     fn lists_mut(&mut self, replica: ReplicaId) -> &mut Lists {
+        self.touch(replica);
         let at = self.get(replica).map_or(NONE, |slot| slot.lists);
         let at = if at == NONE {
             let at = self.lists.insert(Lists::default());
@@ -357,6 +375,7 @@ impl SlotTable {
     }
 
     fn take_newest(&mut self, replica: ReplicaId) -> Option<Extent> {
+        self.touch(replica);
         let newest = self.get(replica)?.newest()?;
         let lists = self.get(replica)?.lists;
         let next = if lists == NONE {
@@ -424,6 +443,7 @@ impl SlotTable {
                 if extent.end > offset {
                     return;
                 }
+                self.touch(replica);
                 self.lists[lists as usize].extents.pop_front();
                 self.extents -= 1;
                 if let Some(slot) = self.change(replica) {
@@ -459,6 +479,7 @@ impl SlotTable {
         end: i64,
     ) -> MovedExtents {
         let mut moved = MovedExtents::default();
+        self.touch(replica);
         let Some(slot) = self.get(replica).copied() else {
             return moved;
         };
@@ -551,6 +572,7 @@ impl SlotTable {
                 return;
             }
             let lists = slot.lists;
+            self.touch(replica);
             let previous = if lists == NONE {
                 None
             } else {
@@ -568,6 +590,7 @@ impl SlotTable {
             return;
         };
         let newest_start = slot.epoch_start;
+        self.touch(replica);
         if slot.lists != NONE {
             let epochs = &mut self.lists[slot.lists as usize].epochs;
             while epochs.len() >= 2 && epochs[1].1 <= log_start {
@@ -603,18 +626,39 @@ impl SlotTable {
         older.into_iter().flatten().chain(newest)
     }
 
-    /// Takes the list of replicas that changed since it was last taken; those that are gone are in it too.
-    pub(crate) fn take_dirty(&mut self) -> Vec<ReplicaId> {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        dirty.sort_unstable();
-        dirty.dedup();
-        for &replica in &dirty {
-            let (chunk, index) = place(replica);
-            if let Some(Some(chunk)) = self.chunks.get_mut(chunk) {
-                chunk.slots[index].flags &= !FLAG_DIRTY;
+    /// A snapshot of this moment begins: of all replicas, or of those that changed since the last one. Answers how many.
+    pub(crate) fn begin_snapshot(&mut self, all: bool) -> u64 {
+        assert!(self.saved.is_empty(), "one snapshot is encoded at a time");
+        self.marks.begin(all)
+    }
+
+    /// Encodes replicas at or past chunk `from` until `enough` says so; `None`: all are encoded.
+    pub(crate) fn encode_snapshot(
+        &mut self,
+        writer: &mut CheckpointWriter,
+        mut from: usize,
+    ) -> Option<usize> {
+        writer.records(&mut self.saved);
+        while !writer.has_piece() {
+            let (replica, chunk) = self.marks.next_pending(from)?;
+            from = chunk;
+            match self.get(replica) {
+                Some(slot) => writer.slot(replica, slot, self.lists(slot)),
+                None => writer.gone(replica),
             }
         }
-        dirty
+        Some(from)
+    }
+
+    /// The snapshot under way could not be written: the next one has what it had.
+    pub(crate) fn abandon_snapshot(&mut self) {
+        self.saved = Vec::new();
+        self.marks.abandon();
+    }
+
+    /// Everything is as the checkpoint that was loaded has it.
+    pub(crate) fn forget_changes(&mut self) {
+        self.marks.clear();
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ReplicaId, &Slot)> + '_ {
@@ -661,7 +705,8 @@ impl SlotTable {
         let chunks =
             self.chunks.iter().flatten().count() * CHUNK_SLOTS * std::mem::size_of::<Slot>();
         let lists = self.lists.len() * std::mem::size_of::<Lists>();
-        (chunks + lists) as u64 + self.extents * std::mem::size_of::<Extent>() as u64
+        (chunks + lists + self.marks.memory_bytes()) as u64
+            + self.extents * std::mem::size_of::<Extent>() as u64
     }
 }
 

