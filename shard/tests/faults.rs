@@ -248,6 +248,34 @@ fn case_18_a_clock_jump_deletes_nothing_until_somebody_says_so() {
 }
 
 #[test]
+fn hostile_66_a_clock_off_by_a_year_touches_timestamps_only() {
+    const YEAR_MS: i64 = 365 * 86_400_000;
+    for step_ms in [YEAR_MS, -YEAR_MS] {
+        let mut node = Node::new();
+        let config = TopicConfig {
+            retention_ms: 3_600_000,
+            // Else what clients stamp is a year too late for our clock, and refused as Kafka does.
+            timestamp_after_max_ms: i64::MAX,
+            ..TopicConfig::default()
+        };
+        let key = node.create(1, 0, config);
+        for text in ["a", "b"] {
+            assert_eq!(node.produce(key, batch(&[text])).error, ErrorCode::None);
+        }
+        node.now.wall_ms += step_ms;
+        node.pass_ms(1_200_000);
+        let produced = node.produce(key, batch(&["c"]));
+        assert_eq!(
+            (produced.error, produced.base_offset),
+            (ErrorCode::None, 2),
+            "led and numbered as before, {step_ms} ms on"
+        );
+        node.pass_ms(1_200_000);
+        assert_eq!(node.read_all(key, 0).len(), 3, "{step_ms} ms on");
+    }
+}
+
+#[test]
 fn commits_may_be_gathered_over_a_turn() {
     let log = LogOptions {
         commit_on_append: false,
