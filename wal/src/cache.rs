@@ -4,8 +4,29 @@
 use crate::footer::{IndexEntry, IndexPage, decode_index_page};
 use crate::io::BLOCK_BYTES;
 use bytes::Bytes;
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+
+/// Look-ups of a cache since recovery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheLookups {
+    /// Found.
+    pub hits: u64,
+    /// Not found.
+    pub misses: u64,
+}
+
+impl CacheLookups {
+    fn count<T>(&mut self, found: Option<T>) -> Option<T> {
+        *(if found.is_some() {
+            &mut self.hits
+        } else {
+            &mut self.misses
+        }) += 1;
+        found
+    }
+}
 
 /// The last writes, whole.
 #[derive(Debug)]
@@ -14,6 +35,7 @@ pub(crate) struct TailCache {
     order: VecDeque<(u32, u32)>,
     bytes: usize,
     bytes_max: usize,
+    lookups: Cell<CacheLookups>,
 }
 
 impl TailCache {
@@ -23,11 +45,16 @@ impl TailCache {
             order: VecDeque::new(),
             bytes: 0,
             bytes_max,
+            lookups: Cell::default(),
         }
     }
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(crate) fn lookups(&self) -> CacheLookups {
+        self.lookups.get()
     }
 
     /// Adds the newest write, at `position` of a segment; the oldest go when the bound is passed.
@@ -67,6 +94,13 @@ impl TailCache {
 
     /// A slice of `bytes` at `position`, when the write that holds it is still here.
     pub(crate) fn slice(&self, file: u32, position: u32, bytes: usize) -> Option<Bytes> {
+        let mut lookups = self.lookups.get();
+        let found = lookups.count(self.find(file, position, bytes));
+        self.lookups.set(lookups);
+        found
+    }
+
+    fn find(&self, file: u32, position: u32, bytes: usize) -> Option<Bytes> {
         let (&(_, start), write) = self
             .writes
             .range((file, 0)..=(file, position))
@@ -85,6 +119,7 @@ struct TwoQueues<V> {
     small_bytes: usize,
     main_bytes: usize,
     bytes_max: usize,
+    lookups: CacheLookups,
 }
 
 #[derive(Debug)]
@@ -104,6 +139,7 @@ impl<V: Clone> TwoQueues<V> {
             small_bytes: 0,
             main_bytes: 0,
             bytes_max,
+            lookups: CacheLookups::default(),
         }
     }
 
@@ -112,9 +148,11 @@ impl<V: Clone> TwoQueues<V> {
     }
 
     fn get(&mut self, key: (u32, u32)) -> Option<V> {
-        let entry = self.entries.get_mut(&key)?;
-        entry.hits = (entry.hits + 1).min(3);
-        Some(entry.value.clone())
+        let found = self.entries.get_mut(&key).map(|entry| {
+            entry.hits = (entry.hits + 1).min(3);
+            entry.value.clone()
+        });
+        self.lookups.count(found)
     }
 
     fn insert(&mut self, key: (u32, u32), value: V, bytes: usize) {
@@ -211,6 +249,10 @@ impl FrameCache {
         self.0.bytes()
     }
 
+    pub(crate) fn lookups(&self) -> CacheLookups {
+        self.0.lookups
+    }
+
     pub(crate) fn get(&mut self, file: u32, position: u32) -> Option<Bytes> {
         self.0.get((file, position))
     }
@@ -248,6 +290,10 @@ impl PageCache {
 
     pub(crate) fn bytes(&self) -> usize {
         self.pages.bytes() + self.footer_bytes
+    }
+
+    pub(crate) fn lookups(&self) -> CacheLookups {
+        self.pages.lookups
     }
 
     pub(crate) fn get(&mut self, file: u32, page: u32) -> Option<Arc<IndexPage>> {

@@ -42,6 +42,7 @@ pub mod simulation;
 mod slot;
 pub mod types;
 
+pub use cache::CacheLookups;
 pub use io::{
     BLOCK_BYTES, Disk, Event, FileName, Io, IoClass, IoFailure, IoFailureKind, IoId, IoResult,
     OfflineReason, Output,

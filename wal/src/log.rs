@@ -330,6 +330,11 @@ impl Log {
         statistics.tail_cache_bytes = self.tail.bytes() as u64;
         statistics.frame_cache_bytes = self.frames.bytes() as u64;
         statistics.index_cache_bytes = self.pages.bytes() as u64;
+        statistics.tail_cache_lookups = self.tail.lookups();
+        statistics.frame_cache_lookups = self.frames.lookups();
+        statistics.index_cache_lookups = self.pages.lookups();
+        statistics.space_used_bytes = self.segments_used() * self.segment_bytes;
+        statistics.space_bytes_max = self.options.directory_bytes_max;
         statistics.reads_waiting = self.reader.waiting() as u64;
         statistics.reads_outstanding = self.reader.outstanding() as u64;
         statistics.replicas = self.slots.live();

@@ -1,5 +1,6 @@
 //! What people and the shard are told: the recovery visitor and report, errors of `format` and recovery, statistics.
 
+use crate::cache::CacheLookups;
 use crate::io::{FileName, IoFailure};
 use crate::types::{DamagedRange, FrameMeta, Lsn, Offset, ReplicaId};
 use std::fmt;
@@ -201,6 +202,12 @@ pub struct LogStatistics {
     pub reads_from_disk: u64,
     /// Bytes in the tail cache.
     pub tail_cache_bytes: u64,
+    /// Look-ups in the tail cache; what it lacks is looked for in the frame cache.
+    pub tail_cache_lookups: CacheLookups,
+    /// Look-ups in the frame cache.
+    pub frame_cache_lookups: CacheLookups,
+    /// Look-ups in the index cache.
+    pub index_cache_lookups: CacheLookups,
     /// Bytes in the frame cache.
     pub frame_cache_bytes: u64,
     /// Bytes in the index cache.
@@ -211,6 +218,10 @@ pub struct LogStatistics {
     pub reads_outstanding: u64,
     /// Checkpoints made durable.
     pub checkpoints: u64,
+    /// Bytes of segment files in use, of those the directory's limit allows this log.
+    pub space_used_bytes: u64,
+    /// That limit.
+    pub space_bytes_max: u64,
     /// Bytes of checkpoint written.
     pub checkpoint_bytes: u64,
     /// Live replicas.

@@ -26,6 +26,8 @@ pub struct Connection {
     /// From ApiVersions v3+ (KIP-511); shown in telemetry and logs.
     pub software: Option<(StrBytes, StrBytes)>,
     answers: VecDeque<Answer>,
+    /// Numbers of fetches that wait; they are called off when the client goes.
+    pub fetches: Vec<u64>,
     first_sequence: u64,
     /// True while the shell was told to stop reading because too many requests wait.
     pub stopped: bool,
@@ -39,6 +41,7 @@ impl Connection {
             listener,
             software: None,
             answers: VecDeque::new(),
+            fetches: Vec::new(),
             first_sequence: 0,
             stopped: false,
         }

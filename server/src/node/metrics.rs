@@ -1,8 +1,13 @@
 //! What one core counts: requests, bytes and latency per API, connections, refusals. Cells are this core's own atomics; scrapes add
 //! the cores up.
 
+use super::dispatch;
+use super::errors::each_error;
 use crate::shell::{Counter, Gauge, Histogram, Registry};
 use odradek_protocol::api::{API_TABLE, ApiKey};
+use odradek_protocol::{ErrorCode, Message};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 struct ApiMetrics {
     requests: Counter,
@@ -18,6 +23,9 @@ pub struct CoreMetrics {
     connections: Gauge,
     refused: Counter,
     messages: Counter,
+    registry: Registry,
+    /// By API key and error code, registered when it first happens.
+    errors: Mutex<BTreeMap<(i16, i16), Counter>>,
 }
 
 impl CoreMetrics {
@@ -29,23 +37,27 @@ impl CoreMetrics {
             .unwrap_or(0);
         let mut apis: Vec<Option<ApiMetrics>> = Vec::new();
         apis.resize_with(keys + 1, || None);
-        for row in API_TABLE {
-            let labels = || vec![("core", core.to_string()), ("api", row.name.to_string())];
+        let served = API_TABLE
+            .iter()
+            .filter(|row| dispatch::served(row.key, false) || dispatch::served(row.key, true));
+        for row in served {
+            // Cores are added up: by core and API there would be too many lines.
+            let labels = || vec![("api", row.name.to_string())];
             apis[row.key as usize] = Some(ApiMetrics {
-                requests: registry.counter("odradek_requests", "Requests by API", labels()),
+                requests: registry.counter("odradek_requests", "Requests", labels()),
                 request_bytes: registry.counter(
                     "odradek_request_bytes",
-                    "Bytes of requests by API",
+                    "Bytes of requests, without their 4-byte sizes",
                     labels(),
                 ),
                 response_bytes: registry.counter(
                     "odradek_response_bytes",
-                    "Bytes of responses by API",
+                    "Bytes of responses",
                     labels(),
                 ),
                 latency: registry.histogram(
                     "odradek_request_seconds",
-                    "Time from a whole request to its response by API",
+                    "Time from a whole request to its response",
                     labels(),
                 ),
             });
@@ -68,6 +80,8 @@ impl CoreMetrics {
                 "Lines that shards wrote to the log",
                 labels(),
             ),
+            registry: registry.clone(),
+            errors: Mutex::default(),
         }
     }
 
@@ -89,6 +103,35 @@ impl CoreMetrics {
             metrics.response_bytes.add(bytes);
             metrics.latency.record_us(latency_us);
         }
+    }
+
+    /// Counts the error codes of a response.
+    pub fn count_errors<M: Message + 'static>(&self, response: &M) {
+        if let Some(api) = M::API_KEY {
+            each_error(response, |code| self.error(api, code));
+        }
+    }
+
+    /// One error was answered, for a whole request or for a part of it.
+    pub fn error(&self, api: i16, code: i16) {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let counter = errors.entry((api, code)).or_insert_with(|| {
+            let name = ApiKey::from_i16(api).map(|key| dispatch::api_row(key).name);
+            let error = ErrorCode::from_code(code);
+            let labels = vec![
+                ("api", name.unwrap_or("unknown").to_string()),
+                (
+                    "error",
+                    error.map_or_else(|| code.to_string(), |known| known.to_string()),
+                ),
+            ];
+            self.registry.counter(
+                "odradek_request_errors",
+                "Error codes answered, one for each topic or partition that has one",
+                labels,
+            )
+        });
+        counter.add(1);
     }
 
     pub fn connections(&self, count: usize) {

@@ -6,6 +6,8 @@ pub mod api;
 pub mod connection;
 pub mod controller_call;
 pub mod dispatch;
+mod errors;
+pub mod log_metrics;
 pub mod mail;
 pub mod metadata_group;
 pub mod metrics;
@@ -14,6 +16,7 @@ pub mod pending;
 pub mod placement;
 pub mod request;
 pub mod routing;
+pub mod status;
 pub mod topics;
 
 pub use mail::Mail;
@@ -26,6 +29,7 @@ use bytes::Bytes;
 use connection::Connection;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use log_metrics::ShardMetrics;
 use metadata_group::MetadataGroup;
 use metrics::CoreMetrics;
 use odradek_protocol::Message;
@@ -46,6 +50,9 @@ const HELD_FRAMES_MAX: usize = 4096;
 /// Logs want a tick this often while something happens, and for a while after it (their seal).
 const LOG_TICK_US: u64 = 50_000;
 const LOGS_BUSY_US: u64 = 500_000;
+
+/// What shards and logs count goes to the metrics this often.
+const STATISTICS_INTERVAL_US: u64 = 1_000_000;
 
 /// The core that runs the metadata group.
 pub const METADATA_CORE: u16 = 0;
@@ -72,6 +79,7 @@ pub struct OwnedShard {
     pub first_log: u16,
     /// How many directories it has.
     pub directories: u16,
+    pub metrics: ShardMetrics,
 }
 
 /// Work of this step that was put off so that no handler calls another.
@@ -103,6 +111,7 @@ pub struct Core {
     commit_due: bool,
     logs_busy_until_us: u64,
     ticked_us: u64,
+    statistics_due_us: u64,
     now: Now,
     pub(crate) out: Vec<MachineAction<Mail>>,
     shard_actions: Vec<odradek_shard::Action>,
@@ -162,6 +171,7 @@ impl Core {
             commit_due: false,
             logs_busy_until_us: 0,
             ticked_us: 0,
+            statistics_due_us: 0,
             now: Now {
                 monotonic_us: 0,
                 wall_ms: 0,
@@ -233,6 +243,11 @@ impl Core {
 
     /// Parks a request until `parts` answers came.
     pub(crate) fn wait(&mut self, meta: RequestMeta, gather: Gather, parts: u32) {
+        if matches!(gather, Gather::Fetch(_))
+            && let Some(connection) = self.connections.get_mut(&meta.connection)
+        {
+            connection.fetches.push(meta.id);
+        }
         let pending = Pending {
             gather,
             parts_left: parts,
@@ -242,7 +257,8 @@ impl Core {
     }
 
     /// Encodes a response and sends it when its turn comes.
-    pub(crate) fn respond<M: Message>(&mut self, meta: RequestMeta, response: &M) {
+    pub(crate) fn respond<M: Message + 'static>(&mut self, meta: RequestMeta, response: &M) {
+        self.metrics.count_errors(response);
         let mut writer = request::begin_response(&meta);
         match response.encode(&mut writer, meta.version) {
             Ok(()) => self.respond_encoded(meta, writer),
@@ -292,6 +308,7 @@ impl Core {
         let Some(connection) = self.connections.get_mut(&meta.connection) else {
             return;
         };
+        connection.fetches.retain(|fetch| *fetch != meta.id);
         let segments = connection.complete(meta.sequence, segments);
         if !segments.is_empty() {
             self.out.push(MachineAction::Send {
@@ -367,18 +384,9 @@ impl Core {
     }
 
     fn on_closed(&mut self, id: ConnectionId) {
-        self.connections.remove(&id);
+        let gone = self.connections.remove(&id);
         self.metrics.connections(self.connections.len());
-        let mut gone: Vec<u64> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| {
-                pending.meta.connection == id && matches!(pending.gather, Gather::Fetch(_))
-            })
-            .map(|(number, _)| *number)
-            .collect();
-        gone.sort_unstable();
-        for number in gone {
+        for number in gone.map_or_else(Vec::new, |connection| connection.fetches) {
             let Some(pending) = self.pending.remove(&number) else {
                 continue;
             };
@@ -548,6 +556,21 @@ impl Core {
         // A tick alone is no reason to tick again soon.
         self.logs_busy_until_us = busy_until_us;
         metadata_group::tick(self);
+        self.update_statistics();
+    }
+
+    fn update_statistics(&mut self) {
+        let now_us = self.now.monotonic_us;
+        if now_us < self.statistics_due_us {
+            return;
+        }
+        self.statistics_due_us = now_us + STATISTICS_INTERVAL_US;
+        for owned in &mut self.shards {
+            owned.metrics.update(&owned.shard, now_us);
+        }
+        if let Some(group) = &mut self.metadata_group {
+            group.update_metrics(now_us);
+        }
     }
 }
 

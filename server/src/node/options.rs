@@ -1,5 +1,6 @@
 //! What a node is told once, made from its configuration and its directories by `crate::start`.
 
+use super::status::NodeStatus;
 use crate::config::Listener;
 use odradek_protocol::Uuid;
 use std::collections::BTreeMap;
@@ -51,6 +52,8 @@ pub struct NodeOptions {
     pub rack: Option<String>,
     /// Data directories in the order of `log.dirs`, as the shards know them.
     pub directories: Vec<DirectoryOptions>,
+    /// How the node is; for `/health`.
+    pub status: Arc<NodeStatus>,
     /// Keys of the static file.
     pub static_values: BTreeMap<String, String>,
     /// Handed to look-up tables.

@@ -301,6 +301,9 @@ async fn serve(side: Side, http: Option<(TcpListener, Pages)>) {
     if let Some(Ok(task)) = http_task {
         task.cancel().await;
     }
+    for lane in &lanes {
+        lane.finish().await;
+    }
 }
 
 /// Jobs that run one after the other.
@@ -308,6 +311,16 @@ async fn serve(side: Side, http: Option<(TcpListener, Pages)>) {
 struct Lane {
     waiting: RefCell<VecDeque<Job>>,
     busy: Cell<bool>,
+}
+
+impl Lane {
+    /// Drops what waits, and waits for what has begun: a thread of the pool panics when nobody is there to take its answer.
+    async fn finish(&self) {
+        self.waiting.borrow_mut().clear();
+        while self.busy.get() {
+            glommio::timer::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
 }
 
 /// Queues a job with files, and starts the task that works the lane off when none runs.

@@ -259,6 +259,9 @@ impl<M: Machine> DataLoop<M> {
     fn tell_disk_end(&mut self, end: DiskEnd) {
         if let Some(took_us) = end.took_us {
             self.metrics.disk_time.record_us(took_us);
+            if end.durable_write {
+                self.metrics.durable_time[usize::from(end.name.log)].record_us(took_us);
+            }
         }
         if matches!(end.result, odradek_wal::IoResult::Failed(_)) {
             self.metrics.disk_errors.add(1);
@@ -275,11 +278,11 @@ impl<M: Machine> DataLoop<M> {
                     if let Some((file, descriptor)) = made {
                         self.disk.created(name.log, file, descriptor);
                     }
-                    let took_us = None;
                     self.tell_disk_end(DiskEnd {
                         name,
                         result,
-                        took_us,
+                        took_us: None,
+                        durable_write: false,
                     });
                 }
                 JobEnd::Work { token, result } => {

@@ -39,7 +39,8 @@ const HELP: &str = "Odradek serves /metrics (Prometheus text) and /health here. 
 pub struct Health {
     /// 200 when true, 503 when not.
     pub well: bool,
-    /// A line for a person.
+    pub content_type: &'static str,
+    /// A line.
     pub text: String,
 }
 
@@ -78,6 +79,7 @@ impl Pages {
             refresh: Arc::new(|| {}),
             health: Arc::new(|| Health {
                 well: true,
+                content_type: "text/plain; charset=utf-8",
                 text: "ok".to_owned(),
             }),
             page: Arc::new(|_| None),
@@ -110,7 +112,7 @@ impl Pages {
                 } else {
                     StatusCode::SERVICE_UNAVAILABLE
                 };
-                text(status, "text/plain; charset=utf-8", health.text + "\n")
+                text(status, health.content_type, health.text + "\n")
             }
             other => match (self.page)(other) {
                 Some(page) => text(StatusCode::OK, page.content_type, page.body),

@@ -30,6 +30,8 @@ pub(super) struct DiskEnd {
     pub(super) result: IoResult,
     /// How long the ring took; `None` for what never reached it.
     pub(super) took_us: Option<u64>,
+    /// A write that is on stable storage now: what acknowledgements wait for.
+    pub(super) durable_write: bool,
 }
 
 /// Disk work for the background thread.
@@ -88,7 +90,19 @@ struct Task {
     /// Still to be moved.
     left: usize,
     durable: bool,
+    durable_write: bool,
     started_us: u64,
+}
+
+impl Task {
+    fn end(&self, result: IoResult, now_us: u64) -> DiskEnd {
+        DiskEnd {
+            name: self.name,
+            result,
+            took_us: Some(now_us.saturating_sub(self.started_us)),
+            durable_write: self.durable_write,
+        }
+    }
 }
 
 pub(super) struct LoopDisk {
@@ -192,6 +206,7 @@ impl LoopDisk {
                 name,
                 result: IoResult::Failed(failure),
                 took_us: None,
+                durable_write: false,
             }),
         }
     }
@@ -212,6 +227,7 @@ impl LoopDisk {
             position: 0,
             left: 0,
             durable: true,
+            durable_write: false,
             started_us: now_us,
         };
         match io {
@@ -224,6 +240,7 @@ impl LoopDisk {
                 task.position = position;
                 task.left = buffer.len();
                 task.durable = durable;
+                task.durable_write = durable;
                 self.submit_write(ring, task, buffer);
             }
             Io::Read {
@@ -366,11 +383,7 @@ impl LoopDisk {
             }
             | DiskOutcome::Synced { result: Err(code) } => IoResult::Failed(io_failure(code)),
         };
-        Some(DiskEnd {
-            name: task.name,
-            result,
-            took_us: Some(now_us.saturating_sub(task.started_us)),
-        })
+        Some(task.end(result, now_us))
     }
 
     /// The background thread made a file: its descriptor is kept, so that the loop need not open it.

@@ -1,5 +1,7 @@
 //! What one data loop counts of itself, of its ring and of its sockets; `metrics.rs` has the cells and writes them out.
 
+use std::path::{Path, PathBuf};
+
 use super::completion::RingCounts;
 use super::metrics::{Counter, Gauge, Histogram, Labels, Registry};
 
@@ -89,6 +91,8 @@ pub(super) struct LoopMetrics {
     pub(super) held_bytes: Gauge,
     pub(super) disk_operations: Counter,
     pub(super) disk_time: Histogram,
+    /// By log of this core.
+    pub(super) durable_time: Vec<Histogram>,
     pub(super) disk_errors: Counter,
     pub(super) background_jobs: Counter,
     pub(super) background_waiting: Gauge,
@@ -102,7 +106,7 @@ pub(super) struct LoopMetrics {
 }
 
 impl LoopMetrics {
-    pub(super) fn new(registry: &Registry, core: u16) -> Self {
+    pub(super) fn new(registry: &Registry, core: u16, logs: &[PathBuf]) -> Self {
         let counter = |name, help| registry.counter(name, help, core_label(core));
         let gauge = |name, help| registry.gauge(name, help, core_label(core));
         let histogram = |name, help| registry.histogram(name, help, core_label(core));
@@ -126,6 +130,7 @@ impl LoopMetrics {
                 "odradek_disk_operation_seconds",
                 "Time of a disk operation on the loop's io_uring",
             ),
+            durable_time: durable_times(registry, logs),
             disk_errors: counter("odradek_disk_errors", "Disk operations that failed"),
             background_jobs: counter(
                 "odradek_background_jobs",
@@ -176,6 +181,48 @@ impl LoopMetrics {
     }
 }
 
+fn durable_times(registry: &Registry, logs: &[PathBuf]) -> Vec<Histogram> {
+    let one = |folder: &PathBuf| {
+        registry.histogram(
+            "odradek_log_durable_write_seconds",
+            "Time of a group commit, from its write to its bytes being on stable storage",
+            log_labels(folder),
+        )
+    };
+    logs.iter().map(one).collect()
+}
+
+/// How metrics name a log: by its data directory and its folder there, `shard-0` or, two folders down, `__cluster_metadata-0/log`.
+pub fn log_labels(folder: &Path) -> Labels {
+    let parent = folder.parent().unwrap_or(Path::new(""));
+    let directory = match parent.file_name() {
+        Some(name) if name.to_string_lossy().starts_with("__") => parent.parent(),
+        _ => Some(parent),
+    };
+    let directory = directory.unwrap_or(Path::new(""));
+    let log = folder.strip_prefix(directory).unwrap_or(folder);
+    vec![
+        ("directory", directory.display().to_string()),
+        ("log", log.display().to_string()),
+    ]
+}
+
 fn core_label(core: u16) -> Labels {
     vec![("core", core.to_string())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_are_named_by_directory_and_folder() {
+        let named = |path: &str| {
+            let labels = log_labels(Path::new(path));
+            labels.into_iter().map(|(_, text)| text).collect::<Vec<_>>()
+        };
+        assert_eq!(named("/data/a/shard-1"), ["/data/a", "shard-1"]);
+        let metadata = named("/data/a/__cluster_metadata-0/log");
+        assert_eq!(metadata, ["/data/a", "__cluster_metadata-0/log"]);
+    }
 }

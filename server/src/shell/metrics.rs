@@ -112,14 +112,18 @@ impl Histogram {
 /// Labels of one cell, in the order they are to be written.
 pub type Labels = Vec<(&'static str, String)>;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Cells {
     Counter(Vec<(Labels, Counter)>),
+    /// Counted in microseconds, shown in seconds.
+    CounterOfTime(Vec<(Labels, Counter)>),
     Gauge(Vec<(Labels, Gauge)>),
+    /// Kept in microseconds, shown in seconds.
+    GaugeOfTime(Vec<(Labels, Gauge)>),
     Histogram(Vec<(Labels, Histogram)>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Family {
     name: &'static str,
     help: &'static str,
@@ -172,6 +176,35 @@ impl Registry {
             match cells {
                 Cells::Gauge(cells) => cells.push((labels, cell.clone())),
                 _ => panic!("{name} is no gauge"),
+            }
+            cell
+        })
+    }
+
+    /// A new cell of a counter of time: counted in microseconds, shown in seconds, so name it `..._seconds`.
+    pub fn counter_of_time(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: Labels,
+    ) -> Counter {
+        self.with_family(name, help, Cells::CounterOfTime(Vec::new()), |cells| {
+            let cell = Counter::default();
+            match cells {
+                Cells::CounterOfTime(cells) => cells.push((labels, cell.clone())),
+                _ => panic!("{name} is no counter of time"),
+            }
+            cell
+        })
+    }
+
+    /// A new cell of a gauge of time: kept in microseconds, shown in seconds, so name it `..._seconds`.
+    pub fn gauge_of_time(&self, name: &'static str, help: &'static str, labels: Labels) -> Gauge {
+        self.with_family(name, help, Cells::GaugeOfTime(Vec::new()), |cells| {
+            let cell = Gauge::default();
+            match cells {
+                Cells::GaugeOfTime(cells) => cells.push((labels, cell.clone())),
+                _ => panic!("{name} is no gauge of time"),
             }
             cell
         })
@@ -251,8 +284,13 @@ impl HistogramSum {
 
 impl Collector for Registry {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for family in families.iter() {
+        // A data loop that registers a cell meanwhile must not wait for the text.
+        let families = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for family in &families {
             encode_family(&mut encoder, family)?;
         }
         Ok(())
@@ -264,8 +302,8 @@ type NoLabels = [(&'static str, &'static str); 0];
 
 fn encode_family(encoder: &mut DescriptorEncoder<'_>, family: &Family) -> fmt::Result {
     let kind = match family.cells {
-        Cells::Counter(_) => MetricType::Counter,
-        Cells::Gauge(_) => MetricType::Gauge,
+        Cells::Counter(_) | Cells::CounterOfTime(_) => MetricType::Counter,
+        Cells::Gauge(_) | Cells::GaugeOfTime(_) => MetricType::Gauge,
         Cells::Histogram(_) => MetricType::Histogram,
     };
     let mut metric = encoder.encode_descriptor(family.name, family.help, None, kind)?;
@@ -275,6 +313,20 @@ fn encode_family(encoder: &mut DescriptorEncoder<'_>, family: &Family) -> fmt::R
                 metric
                     .encode_family(labels)?
                     .encode_counter::<NoLabels, u64, u64>(&sum, None)?;
+            }
+        }
+        Cells::CounterOfTime(cells) => {
+            for (labels, sum) in merged(cells, |sum: &mut u64, cell| *sum += cell.get()) {
+                metric
+                    .encode_family(labels)?
+                    .encode_counter::<NoLabels, f64, u64>(&(sum as f64 / 1e6), None)?;
+            }
+        }
+        Cells::GaugeOfTime(cells) => {
+            for (labels, sum) in merged(cells, |sum: &mut i64, cell| *sum += cell.get()) {
+                metric
+                    .encode_family(labels)?
+                    .encode_gauge(&(sum as f64 / 1e6))?;
             }
         }
         Cells::Gauge(cells) => {

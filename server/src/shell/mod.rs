@@ -33,6 +33,7 @@ mod loop_metrics;
 mod mailbox;
 mod metrics;
 mod probe;
+mod process;
 mod ring;
 
 use std::fmt;
@@ -57,11 +58,13 @@ pub use disk::{
 };
 pub use http::{Health, Page, PageByPath, Pages};
 pub use limits::{ConnectionLimits, ZeroCopyLimits};
+pub use loop_metrics::log_labels;
 pub use metrics::{Counter, Gauge, Histogram, Labels, Registry};
 pub use probe::{DirectoryFacts, probe_directory, random_numbers, system_report};
+pub use process::ProcessMetrics;
 
 use crate::machine::{Machine, Now};
-use background::BackgroundSetup;
+use background::{BackgroundPort, BackgroundSetup};
 use connections::Connections;
 use data_loop::{Acceptor, DataLoop, Shared, Work};
 use limits::ConnectionCounts;
@@ -461,6 +464,10 @@ fn build_loop<M: Machine>(
     }
     let ring = Ring::new(&seat.options.ring).map_err(|error| probe::ring_refused(&error))?;
     let clock = clock::Clock;
+    let metrics = LoopMetrics::new(&seat.registry, core, &seat.logs);
+    // First, so that /health tells of a recovery while it runs.
+    let place = (core, seat.processor, seat.http);
+    let background = start_background(&seat.options, &seat.ports.doorbell, &metrics, place)?;
     let context = CoreContext {
         core,
         cores: seat.options.cores.len() as u16,
@@ -471,25 +478,6 @@ fn build_loop<M: Machine>(
         listeners: seat.addresses,
     };
     let machine = builder(context)?;
-    let metrics = LoopMetrics::new(&seat.registry, core);
-    let setup = BackgroundSetup {
-        core,
-        processor: seat.processor,
-        queue_max: seat.options.background_jobs_max,
-        loop_bell: Arc::clone(&seat.ports.doorbell),
-        count: metrics.background_jobs.clone(),
-        http: seat.http,
-    };
-    let (background, kind) = background::start(setup).map_err(|error| {
-        StartError(format!(
-            "cannot start the background thread of core {core}: {error}"
-        ))
-    })?;
-    if let BackgroundKind::Plain(reason) = kind {
-        warn!(
-            "core {core}: background work runs on a plain thread, since glommio cannot start: {reason}"
-        );
-    }
     let counts = Arc::clone(&seat.shared.counts);
     let mut limits = seat.options.limits;
     limits.zero_copy.bytes_max /= seat.options.cores.len();
@@ -511,4 +499,32 @@ fn build_loop<M: Machine>(
         metrics,
         work: Work::new(clock.now()),
     })
+}
+
+/// Starts the background thread of a core, which serves HTTP too where it is given a port for it.
+fn start_background(
+    options: &ShellOptions,
+    loop_bell: &Arc<Doorbell>,
+    metrics: &LoopMetrics,
+    (core, processor, http): (u16, Option<usize>, Option<(TcpListener, Pages)>),
+) -> Result<BackgroundPort, StartError> {
+    let setup = BackgroundSetup {
+        core,
+        processor,
+        queue_max: options.background_jobs_max,
+        loop_bell: Arc::clone(loop_bell),
+        count: metrics.background_jobs.clone(),
+        http,
+    };
+    let (background, kind) = background::start(setup).map_err(|error| {
+        StartError(format!(
+            "cannot start the background thread of core {core}: {error}"
+        ))
+    })?;
+    if let BackgroundKind::Plain(reason) = kind {
+        warn!(
+            "core {core}: background work runs on a plain thread, since glommio cannot start: {reason}"
+        );
+    }
+    Ok(background)
 }

@@ -5,6 +5,7 @@ use super::drive::drive;
 use super::options::Prepared;
 use super::wal_now;
 use crate::machine::Now;
+use crate::node::log_metrics::LogMetrics;
 use crate::node::metadata_group::{GroupParts, MetadataGroup};
 use crate::shell::{CoreContext, RealDisk, StartError};
 use crate::storage;
@@ -83,6 +84,12 @@ pub fn build(
     };
     let stored = read_snapshots(&folder, prepared.node.hash_seed).map_err(refusal)?;
     let (log, replica, view) = open_log(prepared, context).map_err(refusal)?;
+    prepared.node.status.log_recovered();
+    let metrics = LogMetrics::new(
+        &context.registry,
+        &storage::metadata_log_folder(&prepared.directories.metadata),
+        context.read_clock().monotonic_us,
+    );
     let persisted = read_quorum_state(&storage::quorum_folder(&prepared.directories.metadata))
         .map_err(refusal)?;
     let now = context.read_clock();
@@ -105,6 +112,7 @@ pub fn build(
         folder,
         applied: stored.applied,
         snapshot_bytes: stored.bytes,
+        metrics,
     })))
 }
 

@@ -12,6 +12,7 @@ pub use drive::drive;
 pub use metadata::BOOTSTRAP_FILE;
 
 use crate::config::ServerConfig;
+use crate::node::log_metrics::ShardMetrics;
 use crate::node::{Core, CoreParts, OwnedShard, routing};
 use crate::shell::{CoreContext, MachineBuilder, RealDisk, Shell, ShellOptions, StartError};
 use crate::storage;
@@ -20,7 +21,7 @@ use odradek_raft::image::MetadataImage;
 use odradek_shard::{RecoveredLog, RecoveredProducers, Shard, ShardOptions};
 use odradek_wal::{DirectoryId, Log};
 use options::Prepared;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 
@@ -56,6 +57,9 @@ fn start(config: ServerConfig) -> Result<u8, StartError> {
     }
     drop(epoch_sender);
     space::watch(&prepared, &shell.registry());
+    // And the metadata log.
+    let shard_logs = usize::from(directories.shards) * directories.list.len();
+    prepared.node.status.begin_recovery(shard_logs + 1);
     let pages = metrics::pages(&shell, &prepared);
     let exit = shell.run(logs, pages, builders);
     if exit.code == 0 {
@@ -175,11 +179,15 @@ fn build_core(
         let (shard, epoch) = build_shard(prepared, &context, number)?;
         let _ = epochs.send(epoch);
         let directories = prepared.directories.list.len() as u16;
+        let folders = &context.logs[usize::from(logs_before)..][..usize::from(directories)];
+        let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
+        let now_us = context.read_clock().monotonic_us;
         shards.push(OwnedShard {
             number,
             shard,
             first_log: logs_before,
             directories,
+            metrics: ShardMetrics::new(&context.registry, number, &folders, now_us),
         });
         logs_before += directories;
     }
@@ -231,6 +239,7 @@ fn build_shard(
         agreed &= report.undamaged() && epoch.is_none_or(|known| known == report.broker_epoch);
         epoch = Some(report.broker_epoch);
         logs.push(log);
+        prepared.node.status.log_recovered();
     }
     let now = wal_now(context);
     Ok((Shard::new(options, now, logs), epoch.filter(|_| agreed)))
@@ -258,18 +267,19 @@ fn recover(
     let options = prepared.log_options(directory, number, context.random[1]);
     let (log, report) = Log::recover(&mut disk, options, now, &mut producers)
         .map_err(|error| refusal(error.to_string()))?;
-    let took_ms = context
+    let took_us = context
         .read_clock()
         .monotonic_us
-        .saturating_sub(now.monotonic_us)
-        / 1000;
+        .saturating_sub(now.monotonic_us);
+    metrics::recovered(&context.registry, folder, &report, took_us);
     tracing::info!(
-        "recovered {}: {} replicas, {} bytes replayed of {} read, {} bytes of torn tail cut, {took_ms} ms{}",
+        "recovered {}: {} replicas, {} bytes replayed of {} read, {} bytes of torn tail cut, {} ms{}",
         folder.display(),
         report.replicas,
         report.bytes_replayed,
         report.bytes_read,
         report.bytes_cut,
+        took_us / 1000,
         if report.clean {
             ", after a clean stop"
         } else {

@@ -4,6 +4,7 @@ use super::directories::Directories;
 use crate::config::ServerConfig;
 use crate::node::NodeOptions;
 use crate::node::options::DirectoryOptions;
+use crate::node::status::NodeStatus;
 use crate::shell::{StartError, random_numbers};
 use crate::storage::format::random_uuid;
 use odradek_protocol::Uuid;
@@ -47,6 +48,7 @@ impl Prepared {
                     space: std::sync::Arc::default(),
                 })
                 .collect(),
+            status: std::sync::Arc::new(NodeStatus::new(directories.list.len())),
             static_values: config.static_values.clone(),
             hash_seed: random_numbers()[0],
             auto_create_topics: config.boolean("auto.create.topics.enable"),

@@ -1,5 +1,7 @@
-//! Case 22: no wake-up is lost, however the two sides fall asleep. 100,000 random hand-overs between two loops and their background threads;
-//! `ODRADEK_HAND_OVERS` raises the number (10 million by command).
+//! Case 22: no wake-up is lost, however the two sides fall asleep, in random hand-overs between two loops and their background threads:
+//! a million and more here, ten million (half a minute) by this command:
+//!
+//! `ODRADEK_HAND_OVERS=10000000 cargo test -p odradek-server --test shell no_wake_up_is_lost_with_many`
 
 use odradek_server::machine::{
     BackgroundResult, BackgroundWork, Machine, MachineAction, MachineEvent, Now,
@@ -13,6 +15,8 @@ struct Wanderer {
     numbers: Numbers,
     /// Tokens this core brings into play.
     tokens: u64,
+    /// Hand-overs that all tokens make together.
+    hand_overs: u64,
     started: bool,
     done: u64,
 }
@@ -59,7 +63,7 @@ impl Machine for Wanderer {
                 self.started = true;
                 let tokens = self.tokens;
                 for _ in 0..tokens {
-                    self.send_on(hops() / (2 * tokens), actions);
+                    self.send_on(self.hand_overs / (2 * tokens), actions);
                 }
             }
             MachineEvent::Mail {
@@ -96,14 +100,10 @@ impl Machine for Wanderer {
     }
 }
 
-fn hops() -> u64 {
-    std::env::var("ODRADEK_HAND_OVERS")
-        .ok()
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(100_000)
-}
-
-fn wander(tokens: u64, mailbox_letters_max: usize) {
+fn wander(tokens: u64, mailbox_letters_max: usize, hand_overs: u64) {
+    let asked = std::env::var("ODRADEK_HAND_OVERS");
+    let asked = asked.ok().and_then(|count| count.parse().ok());
+    let hand_overs = asked.unwrap_or(hand_overs);
     let mut options = options(2);
     options.listeners.clear();
     options.mailbox_letters_max = mailbox_letters_max;
@@ -111,6 +111,7 @@ fn wander(tokens: u64, mailbox_letters_max: usize) {
         core,
         numbers: Numbers(u64::from(core) + tokens),
         tokens,
+        hand_overs,
         started: false,
         done: 0,
     });
@@ -126,16 +127,21 @@ fn wander(tokens: u64, mailbox_letters_max: usize) {
 
 #[test]
 fn no_wake_up_is_lost_with_one_token() {
-    // One token: at every hop the receiver sleeps or is about to.
-    wander(1, 4096);
+    // At every hop the receiver sleeps or is about to.
+    wander(1, 4096, 100_000);
+}
+
+#[test]
+fn no_wake_up_is_lost_with_few_tokens() {
+    wander(3, 4096, 200_000);
 }
 
 #[test]
 fn no_wake_up_is_lost_with_many_tokens() {
-    wander(50, 4096);
+    wander(50, 4096, 1_000_000);
 }
 
 #[test]
 fn no_letter_is_lost_when_mailboxes_are_full() {
-    wander(50, 4);
+    wander(50, 4, 100_000);
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 use odradek_server::machine::{ConnectionId, Machine, MachineAction, MachineEvent, Now};
 
-use odradek_server::shell::ZeroCopyLimits;
+use odradek_server::shell::{Health, Pages, ZeroCopyLimits};
 
 use super::support::{Client, Echo, Node, Numbers, answer, exit, framed, options};
 
@@ -411,16 +411,7 @@ fn http_serves_metrics_and_health() {
     let mut client = node.connect();
     client.send(b"count me");
     client.receive().expect("an answer");
-    let get = |path: &str| {
-        use std::io::Read;
-        let http = node.http.expect("it was asked for");
-        let mut stream = std::net::TcpStream::connect(http).expect("HTTP is served");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("it answers");
-        text
-    };
+    let get = |path: &str| node.get(path);
     let metrics = get("/metrics");
     assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
     assert!(
@@ -433,4 +424,43 @@ fn http_serves_metrics_and_health() {
         other.starts_with("HTTP/1.1 404") && other.contains("/metrics"),
         "{other}"
     );
+}
+
+#[test]
+fn health_that_is_not_well_is_a_503_with_its_words() {
+    let mut options = options(1);
+    options.http = Some(super::support::loopback());
+    let words = r#"{"state":"recovering"}"#;
+    let unwell = move |registry| Pages {
+        health: std::sync::Arc::new(move || Health {
+            well: false,
+            content_type: "application/json",
+            text: words.to_owned(),
+        }),
+        ..Pages::of(registry)
+    };
+    let node = Node::start_with_pages(options, vec![Vec::new()], |_| Echo, unwell);
+    let answer = node.get("/health");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("application/json") && answer.contains(words));
+}
+
+/// A builder that takes its time, as a recovery does.
+#[test]
+fn http_is_served_while_the_logs_are_recovered() {
+    let mut options = options(1);
+    options.http = Some(super::support::loopback());
+    let (asked, hear) = std::sync::mpsc::channel::<()>();
+    let hear = std::sync::Arc::new(std::sync::Mutex::new(hear));
+    let build = move |_| {
+        let hear = hear.lock().expect("nobody panics with it");
+        hear.recv().expect("the test says when");
+        Echo
+    };
+    let node = Node::start(options, vec![Vec::new()], build);
+    assert!(node.get("/health").starts_with("HTTP/1.1 200"));
+    asked.send(()).expect("the builder waits");
+    let mut client = node.connect();
+    client.send(b"recovered?");
+    assert_eq!(client.receive().expect("an answer"), b"recovered?");
 }

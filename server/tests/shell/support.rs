@@ -40,6 +40,15 @@ impl Node {
         logs: Vec<Vec<PathBuf>>,
         build: impl Fn(u16) -> M + Clone + Send + 'static,
     ) -> Self {
+        Self::start_with_pages(options, logs, build, Pages::of)
+    }
+
+    pub fn start_with_pages<M: Machine + 'static>(
+        options: ShellOptions,
+        logs: Vec<Vec<PathBuf>>,
+        build: impl Fn(u16) -> M + Clone + Send + 'static,
+        pages: impl FnOnce(Registry) -> Pages,
+    ) -> Self {
         let cores = options.cores.len();
         let shell = Shell::prepare(options).expect("the options are sound");
         let address = shell
@@ -55,7 +64,7 @@ impl Node {
                     as MachineBuilder<M>
             })
             .collect();
-        let pages = Pages::of(registry.clone());
+        let pages = pages(registry.clone());
         let thread = std::thread::spawn(move || shell.run(logs, pages, builders));
         Self {
             address,
@@ -64,6 +73,17 @@ impl Node {
             handle,
             thread: Some(thread),
         }
+    }
+
+    /// What HTTP answers, head and body.
+    pub fn get(&self, path: &str) -> String {
+        let http = self.http.expect("it was asked for");
+        let mut stream = TcpStream::connect(http).expect("HTTP is served");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("it answers");
+        text
     }
 
     pub fn connect(&self) -> Client {

@@ -5,7 +5,8 @@ use super::client::Client;
 use odradek_protocol::ApiKey;
 use odradek_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -44,6 +45,8 @@ impl NodeOptions {
 /// A running `odradek dev`.
 pub struct Node {
     pub address: SocketAddr,
+    /// Where `/metrics` and `/health` are.
+    pub http: SocketAddr,
     pub data: PathBuf,
     options: NodeOptions,
     ports: [u16; 3],
@@ -94,6 +97,7 @@ impl Node {
         let ports = free_ports();
         Self {
             address: (Ipv4Addr::LOCALHOST, ports[0]).into(),
+            http: (Ipv4Addr::LOCALHOST, ports[2]).into(),
             data: root.join("data"),
             log: root.join("server.log"),
             options,
@@ -177,6 +181,11 @@ impl Node {
         Client::connect(self.address)
     }
 
+    /// What HTTP answers: the status and the body.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        try_get(self.http, path).expect("HTTP is served")
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("the node runs");
@@ -207,6 +216,22 @@ impl Node {
             .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
         kib.expect("the kernel says how much memory a process has") * 1024
     }
+}
+
+/// What HTTP at that address answers: the status and the body.
+pub fn try_get(http: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(http)?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let status = head
+        .split_whitespace()
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    let status = status.ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok((status, body.to_string()))
 }
 
 pub fn signal(child: &Child, signal: rustix::process::Signal) {

@@ -492,6 +492,13 @@ pub fn finish(core: &mut Core, meta: RequestMeta, mut gather: FetchGather) {
 fn respond(core: &mut Core, meta: RequestMeta, encoding: &Encoding) {
     let mut writer = begin_response(&meta);
     let endpoints = hinted_endpoints(core, &meta, encoding);
+    let partitions = encoding.topics.iter().flat_map(|topic| &topic.partitions);
+    let errors = partitions.map(|partition| partition.error);
+    for error in errors.chain([encoding.error]) {
+        if error != ErrorCode::None {
+            core.metrics.error(meta.api as i16, error.code());
+        }
+    }
     encode(&mut writer, meta.version, encoding, &endpoints)
         .expect("a fetch response of ours encodes");
     core.respond_encoded(meta, writer);

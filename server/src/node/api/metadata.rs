@@ -91,6 +91,11 @@ pub fn answer(
             .map(|topic| find(core, wanted_name(topic), topic.topic_id, created))
             .collect()
     };
+    for answer in &answers {
+        if let TopicAnswer::Missing { error, .. } = answer {
+            core.metrics.error(meta.api as i16, error.code());
+        }
+    }
     let mut writer = begin_response(&meta);
     let operations = Operations {
         topics: body.include_topic_authorized_operations,

@@ -114,13 +114,14 @@ impl MetadataGroup {
     }
 
     /// Proposes what was decided and lets the answer wait for it.
-    fn finish<R: Message>(
+    fn finish<R: Message + 'static>(
         &mut self,
         core: &mut Core,
         token: RequestToken,
         version: i16,
         result: ControllerResult<R>,
     ) {
+        core.metrics.count_errors(&result.response);
         let answer = match encode_body(&result.response, version) {
             Ok(body) => ControllerAnswer::Body(body),
             Err(error) => {

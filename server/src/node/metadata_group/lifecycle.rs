@@ -5,7 +5,7 @@ use super::calls::own_token;
 use super::{MetadataGroup, raft_now, wal_now, with_group};
 use crate::machine::{LogLevel, MachineAction};
 use crate::node::controller_call::ControllerAnswer;
-use crate::node::{Core, Mail};
+use crate::node::{Core, Mail, status};
 use bytes::Bytes;
 use odradek_protocol::codec::Reader;
 use odradek_protocol::messages::broker_registration_request::{
@@ -300,6 +300,7 @@ fn on_heartbeat_answer(core: &mut Core, group: &mut MetadataGroup, body: Vec<u8>
     match group.lifecycle.stage {
         Stage::Fenced if !response.is_fenced => {
             group.lifecycle.stage = Stage::Running;
+            core.options.status.reach(status::Stage::Serving);
             core.send_to_all_cores(|| Mail::Serve);
             core.log(LogLevel::Info, "the broker is unfenced and serves requests");
         }
@@ -316,6 +317,7 @@ fn on_heartbeat_answer(core: &mut Core, group: &mut MetadataGroup, body: Vec<u8>
 
 /// SIGTERM or SIGINT arrived; every core calls this, only the group's own acts.
 pub fn on_shutdown(core: &mut Core) {
+    core.options.status.reach(status::Stage::Stopping);
     with_group(core, |core, group| match group.lifecycle.stage {
         Stage::Running | Stage::Fenced => {
             core.log(LogLevel::Info, "shutting down: leaving the cluster");
@@ -366,6 +368,7 @@ pub(super) fn on_metadata_log_closed(core: &mut Core) {
 pub fn on_directory_offline(core: &mut Core, directory: usize) {
     with_group(core, |core, group| {
         group.lifecycle.offline.insert(directory);
+        core.options.status.directory_offline(directory);
         if group.lifecycle.offline.len() >= core.options.directories.len() {
             core.out.push(MachineAction::Exit {
                 code: 1,

@@ -11,7 +11,9 @@ pub use lifecycle::{on_directory_offline, on_shards_closed, on_shutdown};
 pub use snapshots::on_background;
 
 use super::controller_call::ControllerAnswer;
+use super::log_metrics::LogMetrics;
 use super::mail::ImageUpdate;
+use super::status::MetadataState;
 use super::{Core, Mail};
 use crate::machine::{LogLevel, MachineAction};
 use bytes::Bytes;
@@ -63,6 +65,7 @@ pub struct GroupParts {
     pub applied: i64,
     /// Bytes of the newest snapshot.
     pub snapshot_bytes: u64,
+    pub metrics: LogMetrics,
 }
 
 /// See the module.
@@ -88,6 +91,7 @@ pub struct MetadataGroup {
     published_us: u64,
     lifecycle: Lifecycle,
     snapshots: Snapshots,
+    metrics: LogMetrics,
     closing: bool,
     log_ticked_us: u64,
     log_busy_until_us: Option<u64>,
@@ -118,6 +122,7 @@ impl MetadataGroup {
             published_us: 0,
             lifecycle: Lifecycle::default(),
             snapshots: Snapshots::new(parts.snapshot_bytes, new_bytes as u64),
+            metrics: parts.metrics,
             folder: parts.folder,
             closing: false,
             log_ticked_us: 0,
@@ -125,6 +130,11 @@ impl MetadataGroup {
             raft_actions: Vec::new(),
             log_outputs: Vec::new(),
         }
+    }
+
+    /// Takes over what the metadata log counts.
+    pub fn update_metrics(&mut self, now_us: u64) {
+        self.metrics.update(&self.log, now_us);
     }
 
     /// When the group next wants a tick.
@@ -229,6 +239,12 @@ impl MetadataGroup {
             }
         }
         self.publish_if_due(core);
+        let leader = self.raft.leader();
+        core.options.status.set_metadata(MetadataState {
+            leader_id: leader.leader_id,
+            epoch: leader.epoch,
+            high_watermark: self.raft.high_watermark(),
+        });
     }
 
     fn on_raft_action(&mut self, core: &mut Core, action: Action) {
