@@ -1,6 +1,5 @@
-//! One field of a table: in which versions it is there, may be null, is tagged; and what encode and decode do with it.
+//! One field of a table: in which versions it is there, may be null, is tagged. What encode and decode do with it is in `walk`.
 
-use super::{DecodeError, EncodeError, Reader, Value, Writer};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -178,46 +177,3 @@ impl At {
 
 /// Where the macro keeps the rows of `T`'s table, one associated constant for each field.
 pub struct Specs<T>(PhantomData<T>);
-
-/// Reads a field that is in this version untagged; leaves the default otherwise.
-pub(crate) fn decode_field<T: Value>(
-    value: &mut T,
-    reader: &mut Reader,
-    spec: &'static FieldSpec,
-    at: At,
-) -> Result<(), DecodeError> {
-    if spec.is_plain_in(at.version) {
-        *value = T::decode_value(reader, spec.at(at)).map_err(|error| error.in_field(spec.name))?;
-    }
-    Ok(())
-}
-
-/// Writes a field that is in this version untagged; refuses one that the version lacks and that may not be dropped.
-pub(crate) fn encode_field<T: Value>(
-    value: &T,
-    writer: &mut Writer,
-    spec: &'static FieldSpec,
-    at: At,
-) -> Result<(), EncodeError> {
-    if spec.is_plain_in(at.version) {
-        return value
-            .encode_value(writer, spec.at(at))
-            .map_err(|error| error.in_field(spec.name));
-    }
-    if !spec.ignorable && !spec.versions.contains(at.version) && !value.is_initial(spec.initial) {
-        return Err(EncodeError::FieldNotInVersion {
-            field: spec.name,
-            version: at.version,
-        });
-    }
-    Ok(())
-}
-
-/// Bytes of a field that is in this version untagged.
-pub(crate) fn size_field<T: Value>(value: &T, spec: &'static FieldSpec, at: At) -> usize {
-    if spec.is_plain_in(at.version) {
-        value.size_value(spec.at(at))
-    } else {
-        0
-    }
-}

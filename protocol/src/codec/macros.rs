@@ -1,6 +1,5 @@
 //! The one macro behind every message: a table of fields and version ranges in, a struct with decode, size and encode out.
-//! What it expands to calls the generic functions of `field`, `tagged` and `value`, and is small on purpose: there are some
-//! six hundred structs.
+//! What it expands to hands the fields to the functions of `walk`, and is small on purpose: there are some six hundred structs.
 //!
 //! ```text
 //! message! {
@@ -116,6 +115,8 @@ macro_rules! message {
                     $(.tagged($tag, versions!($($tagged)+)))?
                     $(.number($default as i64))?;
             )*
+
+            const ALL: &'static [FieldSpec] = &[$(Self::$field),*];
         }
 
         impl Default for $name {
@@ -127,53 +128,25 @@ macro_rules! message {
             }
         }
 
-        #[allow(unused_variables, unused_mut)]
         impl Value for $name {
-            fn decode_value(reader: &mut Reader, at: At) -> Result<Self, DecodeError> {
-                let mut value = $name::default();
-                $(decode_field(&mut value.$field, reader, &Specs::<$name>::$field, at)?;)*
-                if at.flexible {
-                    value.unknown_tagged_fields = decode_tagged_fields(reader, |tag, reader| {
-                        match tag {
-                            $($(
-                                $tag if Specs::<$name>::$field.tagged.contains(at.version) => {
-                                    let spec = &Specs::<$name>::$field;
-                                    value.$field = Value::decode_value(reader, spec.at_tagged(at))
-                                        .map_err(|error| error.in_field(spec.name))?;
-                                }
-                            )?)*
-                            _ => return Ok(false),
-                        }
-                        #[allow(unreachable_code)]
-                        Ok(true)
-                    })?;
-                }
-                Ok(value)
+            fn decode_in_place(&mut self, reader: &mut Reader, at: At) -> Result<(), DecodeError> {
+                decode_struct(
+                    Specs::<$name>::ALL,
+                    &mut [$(&mut self.$field),*],
+                    &mut self.unknown_tagged_fields,
+                    reader,
+                    at,
+                )
             }
 
             fn encode_value(&self, writer: &mut Writer, at: At) -> Result<(), EncodeError> {
-                $(encode_field(&self.$field, writer, &Specs::<$name>::$field, at)?;)*
-                if at.flexible {
-                    let mut tagged = TaggedEncoder::new(&self.unknown_tagged_fields, at);
-                    $($( let _: u32 = $tag; tagged.count(&self.$field, &Specs::<$name>::$field); )?)*
-                    tagged.begin(writer);
-                    $($( let _: u32 = $tag; tagged.write(&self.$field, writer, &Specs::<$name>::$field)?; )?)*
-                    tagged.end(writer);
-                } else if !self.unknown_tagged_fields.is_empty() {
-                    return Err(EncodeError::TaggedFieldsNotAllowed { version: at.version });
-                }
-                Ok(())
+                let fields: &[&dyn Value] = &[$(&self.$field),*];
+                encode_struct(Specs::<$name>::ALL, fields, &self.unknown_tagged_fields, writer, at)
             }
 
             fn size_value(&self, at: At) -> usize {
-                let mut size = 0;
-                $(size += size_field(&self.$field, &Specs::<$name>::$field, at);)*
-                if at.flexible {
-                    let mut tagged = TaggedEncoder::new(&self.unknown_tagged_fields, at);
-                    $($( let _: u32 = $tag; tagged.count(&self.$field, &Specs::<$name>::$field); )?)*
-                    size += tagged.size();
-                }
-                size
+                let fields: &[&dyn Value] = &[$(&self.$field),*];
+                size_struct(Specs::<$name>::ALL, fields, &self.unknown_tagged_fields, at)
             }
 
             fn initial(_initial: $crate::codec::Initial) -> Self {
@@ -181,7 +154,8 @@ macro_rules! message {
             }
 
             fn is_initial(&self, _initial: $crate::codec::Initial) -> bool {
-                *self == $name::default()
+                let fields: &[&dyn Value] = &[$(&self.$field),*];
+                self.unknown_tagged_fields.is_empty() && is_initial_struct(Specs::<$name>::ALL, fields)
             }
 
             fn reflect(&mut self) -> Reflected<'_> {
@@ -203,10 +177,9 @@ macro_rules! message {
             }
         }
 
-        #[allow(unused_variables)]
         impl ReflectStruct for $name {
             fn visit_fields(&mut self, visitor: &mut dyn FnMut(&'static FieldSpec, Reflected<'_>)) {
-                $(visitor(&Specs::<$name>::$field, self.$field.reflect());)*
+                visit_struct(Specs::<$name>::ALL, &mut [$(&mut self.$field),*], visitor);
             }
 
             fn unknown_tagged_fields(&mut self) -> &mut TaggedFields {

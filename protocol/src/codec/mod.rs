@@ -11,6 +11,7 @@ mod strings;
 mod tagged;
 mod uuid;
 mod value;
+mod walk;
 mod writer;
 
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
@@ -24,9 +25,9 @@ pub use value::{Nullable, Value};
 pub(crate) use value::{decode_nullable_struct, encode_nullable_struct, size_nullable_struct};
 pub use writer::{Segments, Writer};
 
-pub(crate) use field::{decode_field, encode_field, size_field};
 pub(crate) use macros::{field_spec, message, versions};
 pub(crate) use tagged::{TaggedEncoder, decode_tagged_fields};
+pub(crate) use walk::{decode_struct, encode_struct, is_initial_struct, size_struct, visit_struct};
 
 use std::fmt::Debug;
 
@@ -34,9 +35,9 @@ use std::fmt::Debug;
 pub(crate) mod prelude {
     pub(crate) use super::{
         At, DecodeError, EncodeError, FieldSpec, Message, MessageInfo, Nullable, Reader,
-        ReflectStruct, Reflected, Specs, StrBytes, TaggedEncoder, TaggedFields, Uuid, Value,
-        Versions, Writer, decode_field, decode_tagged_fields, encode_field, field_spec, size_field,
-        versions,
+        ReflectStruct, Reflected, Specs, StrBytes, TaggedFields, Uuid, Value, Versions, Writer,
+        decode_struct, encode_struct, field_spec, is_initial_struct, size_struct, versions,
+        visit_struct,
     };
     pub(crate) use bytes::Bytes;
 }

@@ -50,7 +50,7 @@ impl std::fmt::Debug for TaggedFields {
 /// Reads the tagged fields of one struct. `known` reads the value of a tag that the table has and says whether it did.
 pub(crate) fn decode_tagged_fields(
     reader: &mut Reader,
-    mut known: impl FnMut(u32, &mut Reader) -> Result<bool, DecodeError>,
+    known: &mut dyn FnMut(u32, &mut Reader) -> Result<bool, DecodeError>,
 ) -> Result<TaggedFields, DecodeError> {
     let count = reader.read_unsigned_varint()?;
     if count == 0 {
@@ -137,14 +137,14 @@ impl<'a> TaggedEncoder<'a> {
     }
 
     /// Counts a field of the table, if this version has it tagged and it is not at its default.
-    pub(crate) fn count<T: Value>(&mut self, value: &T, spec: &'static FieldSpec) {
+    pub(crate) fn count(&mut self, value: &dyn Value, spec: &'static FieldSpec) {
         if self.writes(value, spec) {
             self.count += 1;
             self.bytes += size_of_tagged(spec.tag, value.size_value(spec.at_tagged(self.at)));
         }
     }
 
-    fn writes<T: Value>(&self, value: &T, spec: &FieldSpec) -> bool {
+    fn writes(&self, value: &dyn Value, spec: &FieldSpec) -> bool {
         spec.tagged.contains(self.at.version)
             && spec.versions.contains(self.at.version)
             && !value.is_initial(spec.initial)
@@ -160,9 +160,9 @@ impl<'a> TaggedEncoder<'a> {
         writer.write_unsigned_varint(self.count);
     }
 
-    pub(crate) fn write<T: Value>(
+    pub(crate) fn write(
         &mut self,
-        value: &T,
+        value: &dyn Value,
         writer: &mut Writer,
         spec: &'static FieldSpec,
     ) -> Result<(), EncodeError> {

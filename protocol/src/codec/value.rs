@@ -9,23 +9,38 @@ use super::{
 use bytes::Bytes;
 
 /// A value of one of Kafka's types.
-pub trait Value: Sized {
-    /// Reads a value.
-    fn decode_value(reader: &mut Reader, at: At) -> Result<Self, DecodeError>;
+///
+/// Structs hand their fields over as `dyn Value`s, so that one function walks every table: code generated for each field of some
+/// six hundred structs would be megabytes and minutes of compilation.
+pub trait Value {
+    /// Reads a value in the place of this one, which is a default. After an error it is partly read.
+    fn decode_in_place(&mut self, reader: &mut Reader, at: At) -> Result<(), DecodeError>;
     /// Appends the value.
     fn encode_value(&self, writer: &mut Writer, at: At) -> Result<(), EncodeError>;
     /// Bytes that [`Value::encode_value`] appends.
     fn size_value(&self, at: At) -> usize;
-    /// The value that stands for this default.
-    fn initial(initial: Initial) -> Self;
     /// Whether the value is this default.
     fn is_initial(&self, initial: Initial) -> bool;
     /// The value without its type.
     fn reflect(&mut self) -> Reflected<'_>;
+    /// The value that stands for this default.
+    fn initial(initial: Initial) -> Self
+    where
+        Self: Sized;
+
+    /// Reads a value.
+    fn decode_value(reader: &mut Reader, at: At) -> Result<Self, DecodeError>
+    where
+        Self: Sized,
+    {
+        let mut value = Self::initial(Initial::Number(0));
+        value.decode_in_place(reader, at)?;
+        Ok(value)
+    }
 }
 
 /// A type that has a null on the wire: strings, bytes and arrays in their length, structs in a byte before them.
-pub trait Nullable: Value {
+pub trait Nullable: Value + Sized {
     /// Reads a value or null.
     fn decode_nullable(reader: &mut Reader, at: At) -> Result<Option<Self>, DecodeError>;
     /// Appends a value or null.
@@ -41,8 +56,9 @@ pub trait Nullable: Value {
 macro_rules! numbers {
     ($($type:ty, $read:ident, $write:ident, $size:literal, $reflected:ident;)*) => {$(
         impl Value for $type {
-            fn decode_value(reader: &mut Reader, _at: At) -> Result<Self, DecodeError> {
-                reader.$read()
+            fn decode_in_place(&mut self, reader: &mut Reader, _at: At) -> Result<(), DecodeError> {
+                *self = reader.$read()?;
+                Ok(())
             }
 
             fn encode_value(&self, writer: &mut Writer, _at: At) -> Result<(), EncodeError> {
@@ -82,8 +98,9 @@ numbers! {
 }
 
 impl Value for f64 {
-    fn decode_value(reader: &mut Reader, _at: At) -> Result<Self, DecodeError> {
-        reader.read_f64()
+    fn decode_in_place(&mut self, reader: &mut Reader, _at: At) -> Result<(), DecodeError> {
+        *self = reader.read_f64()?;
+        Ok(())
     }
 
     fn encode_value(&self, writer: &mut Writer, _at: At) -> Result<(), EncodeError> {
@@ -112,8 +129,9 @@ impl Value for f64 {
 }
 
 impl Value for bool {
-    fn decode_value(reader: &mut Reader, _at: At) -> Result<Self, DecodeError> {
-        reader.read_bool()
+    fn decode_in_place(&mut self, reader: &mut Reader, _at: At) -> Result<(), DecodeError> {
+        *self = reader.read_bool()?;
+        Ok(())
     }
 
     fn encode_value(&self, writer: &mut Writer, _at: At) -> Result<(), EncodeError> {
@@ -139,8 +157,9 @@ impl Value for bool {
 }
 
 impl Value for Uuid {
-    fn decode_value(reader: &mut Reader, _at: At) -> Result<Self, DecodeError> {
-        reader.read_uuid()
+    fn decode_in_place(&mut self, reader: &mut Reader, _at: At) -> Result<(), DecodeError> {
+        *self = reader.read_uuid()?;
+        Ok(())
     }
 
     fn encode_value(&self, writer: &mut Writer, _at: At) -> Result<(), EncodeError> {
@@ -170,9 +189,10 @@ fn required<T>(value: Option<T>, reader: &Reader) -> Result<T, DecodeError> {
 }
 
 impl Value for StrBytes {
-    fn decode_value(reader: &mut Reader, at: At) -> Result<Self, DecodeError> {
+    fn decode_in_place(&mut self, reader: &mut Reader, at: At) -> Result<(), DecodeError> {
         let text = reader.read_nullable_string(at.flexible)?;
-        required(text, reader)
+        *self = required(text, reader)?;
+        Ok(())
     }
 
     fn encode_value(&self, writer: &mut Writer, at: At) -> Result<(), EncodeError> {
@@ -220,9 +240,10 @@ impl Nullable for StrBytes {
 }
 
 impl Value for Bytes {
-    fn decode_value(reader: &mut Reader, at: At) -> Result<Self, DecodeError> {
+    fn decode_in_place(&mut self, reader: &mut Reader, at: At) -> Result<(), DecodeError> {
         let bytes = reader.read_nullable_bytes(at.flexible)?;
-        required(bytes, reader)
+        *self = required(bytes, reader)?;
+        Ok(())
     }
 
     fn encode_value(&self, writer: &mut Writer, at: At) -> Result<(), EncodeError> {
@@ -280,9 +301,9 @@ fn length_size(length: Option<usize>, at: At) -> usize {
 const ARRAY_BYTES_FIRST: usize = 4096;
 
 impl<T: Value + 'static> Value for Vec<T> {
-    fn decode_value(reader: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        let array = Self::decode_nullable(reader, at)?;
-        required(array, reader)
+    fn decode_in_place(&mut self, reader: &mut Reader, at: At) -> Result<(), DecodeError> {
+        let present = decode_array(self, reader, at)?;
+        required(present.then_some(()), reader)
     }
 
     fn encode_value(&self, writer: &mut Writer, at: At) -> Result<(), EncodeError> {
@@ -308,21 +329,9 @@ impl<T: Value + 'static> Value for Vec<T> {
 
 impl<T: Value + 'static> Nullable for Vec<T> {
     fn decode_nullable(reader: &mut Reader, at: At) -> Result<Option<Self>, DecodeError> {
-        let Some(count) = reader.read_array_length(at.flexible)? else {
-            return Ok(None);
-        };
-        // Grown as elements arrive: a count is only an announcement, and memory follows bytes that were there.
         let mut array = Vec::new();
-        for _ in 0..count {
-            if array.len() == array.capacity() {
-                let least = (ARRAY_BYTES_FIRST / size_of::<T>().max(1)).max(1);
-                let additional = array.len().max(least).min(count - array.len());
-                reader.charge(additional.saturating_mul(size_of::<T>()))?;
-                array.reserve_exact(additional);
-            }
-            array.push(T::decode_value(reader, at.element())?);
-        }
-        Ok(Some(array))
+        let present = decode_array(&mut array, reader, at)?;
+        Ok(present.then_some(array))
     }
 
     fn encode_nullable(
@@ -330,30 +339,104 @@ impl<T: Value + 'static> Nullable for Vec<T> {
         writer: &mut Writer,
         at: At,
     ) -> Result<(), EncodeError> {
-        writer.write_length(value.map(Vec::len), at.flexible)?;
-        for element in value.into_iter().flatten() {
-            element.encode_value(writer, at.element())?;
-        }
-        Ok(())
+        encode_array(value.map(|array| array as &dyn Elements), writer, at)
     }
 
     fn size_nullable(value: Option<&Self>, at: At) -> usize {
-        let elements: usize = value
-            .into_iter()
-            .flatten()
-            .map(|element| element.size_value(at.element()))
-            .sum();
-        length_size(value.map(Vec::len), at) + elements
+        size_array(value.map(|array| array as &dyn Elements), at)
     }
 }
 
-impl<T: Nullable + 'static> Value for Option<T> {
-    fn decode_value(reader: &mut Reader, at: At) -> Result<Self, DecodeError> {
-        if at.nullable {
-            T::decode_nullable(reader, at)
-        } else {
-            T::decode_value(reader, at).map(Some)
+/// An array without its type.
+trait Elements {
+    fn length(&self) -> usize;
+    fn capacity(&self) -> usize;
+    fn element_bytes(&self) -> usize;
+    fn element(&self, index: usize) -> &dyn Value;
+    fn reserve(&mut self, additional: usize);
+    fn push_decoded(&mut self, reader: &mut Reader, at: At) -> Result<(), DecodeError>;
+}
+
+impl<T: Value + 'static> Elements for Vec<T> {
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn capacity(&self) -> usize {
+        Vec::capacity(self)
+    }
+
+    fn element_bytes(&self) -> usize {
+        size_of::<T>()
+    }
+
+    fn element(&self, index: usize) -> &dyn Value {
+        &self[index]
+    }
+
+    fn reserve(&mut self, additional: usize) {
+        self.reserve_exact(additional);
+    }
+
+    fn push_decoded(&mut self, reader: &mut Reader, at: At) -> Result<(), DecodeError> {
+        self.push(T::decode_value(reader, at)?);
+        Ok(())
+    }
+}
+
+/// Reads into an empty array. Whether it is there, or null.
+fn decode_array(
+    array: &mut dyn Elements,
+    reader: &mut Reader,
+    at: At,
+) -> Result<bool, DecodeError> {
+    let Some(count) = reader.read_array_length(at.flexible)? else {
+        return Ok(false);
+    };
+    let element_bytes = array.element_bytes().max(1);
+    // Grown as elements arrive: a count is only an announcement, and memory follows bytes that were there.
+    for length in 0..count {
+        if length == array.capacity() {
+            let least = (ARRAY_BYTES_FIRST / element_bytes).max(1);
+            let additional = length.max(least).min(count - length);
+            reader.charge(additional.saturating_mul(array.element_bytes()))?;
+            array.reserve(additional);
         }
+        array.push_decoded(reader, at.element())?;
+    }
+    Ok(true)
+}
+
+fn encode_array(
+    array: Option<&dyn Elements>,
+    writer: &mut Writer,
+    at: At,
+) -> Result<(), EncodeError> {
+    writer.write_length(array.map(Elements::length), at.flexible)?;
+    let Some(array) = array else { return Ok(()) };
+    for index in 0..array.length() {
+        array.element(index).encode_value(writer, at.element())?;
+    }
+    Ok(())
+}
+
+fn size_array(array: Option<&dyn Elements>, at: At) -> usize {
+    let elements: usize = array.map_or(0, |array| {
+        (0..array.length())
+            .map(|index| array.element(index).size_value(at.element()))
+            .sum()
+    });
+    length_size(array.map(Elements::length), at) + elements
+}
+
+impl<T: Nullable + 'static> Value for Option<T> {
+    fn decode_in_place(&mut self, reader: &mut Reader, at: At) -> Result<(), DecodeError> {
+        *self = if at.nullable {
+            T::decode_nullable(reader, at)?
+        } else {
+            Some(T::decode_value(reader, at)?)
+        };
+        Ok(())
     }
 
     fn encode_value(&self, writer: &mut Writer, at: At) -> Result<(), EncodeError> {
