@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{
     Receiver, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
 };
@@ -64,6 +65,7 @@ pub(super) struct BackgroundPort {
     given: bool,
     count: super::metrics::Counter,
     thread: Option<JoinHandle<()>>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl BackgroundPort {
@@ -126,6 +128,7 @@ impl Drop for BackgroundPort {
     fn drop(&mut self) {
         // The closed queue ends the thread, once it looks.
         self.jobs = None;
+        self.stopping.store(true, Ordering::Relaxed);
         self.bell.ring_eventfd();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -139,6 +142,8 @@ struct Side {
     ends: Sender<JobEnd>,
     bell: Arc<Doorbell>,
     loop_bell: Arc<Doorbell>,
+    /// The loop is gone: long jobs break off.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Side {
@@ -177,11 +182,13 @@ pub(super) fn start(setup: BackgroundSetup) -> io::Result<(BackgroundPort, Backg
     let (ends_start, ends) = channel();
     let bell = Arc::new(Doorbell::new_blocking()?);
     let (kind_start, kind) = channel();
+    let stopping = Arc::new(AtomicBool::new(false));
     let side = Side {
         jobs: jobs_end,
         ends: ends_start,
         bell: Arc::clone(&bell),
         loop_bell: Arc::clone(&setup.loop_bell),
+        stopping: Arc::clone(&stopping),
     };
     let (count, in_hand_max) = (setup.count.clone(), setup.queue_max);
     let thread = std::thread::Builder::new()
@@ -201,6 +208,7 @@ pub(super) fn start(setup: BackgroundSetup) -> io::Result<(BackgroundPort, Backg
         given: false,
         count,
         thread: Some(thread),
+        stopping,
     };
     Ok((port, kind))
 }
@@ -334,7 +342,10 @@ fn hand_to_pool(side: &Rc<Side>, lane: &Rc<Lane>, job: Job) {
         loop {
             let job = lane.waiting.borrow_mut().pop_front();
             let Some(job) = job else { break };
-            let end = glommio::executor().spawn_blocking(move || job.run()).await;
+            let stopping = Arc::clone(&side.stopping);
+            let end = glommio::executor()
+                .spawn_blocking(move || job.run(&stopping))
+                .await;
             side.end(end);
         }
         lane.busy.set(false);
@@ -345,16 +356,16 @@ fn hand_to_pool(side: &Rc<Side>, lane: &Rc<Lane>, job: Job) {
 /// The job loop without glommio.
 fn serve_plainly(side: &Side) {
     while let Ok(job) = side.jobs.recv() {
-        side.end(job.run());
+        side.end(job.run(&side.stopping));
     }
 }
 
 impl Job {
     /// Does the work, blocking.
-    fn run(self) -> JobEnd {
+    fn run(self, stopping: &AtomicBool) -> JobEnd {
         match self {
             Self::Disk { name, work } => {
-                let (result, made) = run_disk(work);
+                let (result, made) = run_disk(work, stopping);
                 JobEnd::Disk { name, result, made }
             }
             Self::Work { token, work } => JobEnd::Work {
@@ -365,7 +376,7 @@ impl Job {
     }
 }
 
-fn run_disk(work: DiskWork) -> (IoResult, Option<(FileName, OwnedFd)>) {
+fn run_disk(work: DiskWork, stopping: &AtomicBool) -> (IoResult, Option<(FileName, OwnedFd)>) {
     let mut made = None;
     let result = match work {
         DiskWork::Read {
@@ -384,7 +395,7 @@ fn run_disk(work: DiskWork) -> (IoResult, Option<(FileName, OwnedFd)>) {
             file,
             bytes,
             zero,
-        } => create_file(&folder, file, bytes, zero).map(|descriptor| {
+        } => create_file(&folder, file, (bytes, zero), stopping).map(|descriptor| {
             made = Some((file, descriptor));
             IoResult::Done
         }),

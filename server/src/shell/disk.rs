@@ -13,6 +13,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use odradek_wal::{Disk, FileName, IoFailure, IoFailureKind};
@@ -77,15 +78,15 @@ pub(super) fn open_file(folder: &Path, file: FileName) -> Result<OwnedFd, IoFail
 }
 
 /// Makes a file of `bytes` without old content; name, size and (with `zero`) contents are durable when this returns. What was begun is removed
-/// again when it fails.
+/// again when it fails, or when `stopping` is set meanwhile: a large file takes seconds.
 pub(super) fn create_file(
     folder: &Path,
     file: FileName,
-    bytes: u64,
-    zero: bool,
+    (bytes, zero): (u64, bool),
+    stopping: &AtomicBool,
 ) -> Result<OwnedFd, IoFailure> {
     let path = file_path(folder, file);
-    let made = fill_new_file(&path, bytes, zero).and_then(|descriptor| {
+    let made = fill_new_file(&path, bytes, zero, stopping).and_then(|descriptor| {
         sync_folder(folder)?;
         Ok(descriptor)
     });
@@ -95,7 +96,12 @@ pub(super) fn create_file(
     })
 }
 
-fn fill_new_file(path: &Path, bytes: u64, zero: bool) -> Result<OwnedFd, Errno> {
+fn fill_new_file(
+    path: &Path,
+    bytes: u64,
+    zero: bool,
+    stopping: &AtomicBool,
+) -> Result<OwnedFd, Errno> {
     let descriptor = open(path, OFlags::CREATE | OFlags::TRUNC)?;
     if bytes > 0 {
         match fallocate(&descriptor, FallocateFlags::empty(), 0, bytes) {
@@ -105,17 +111,20 @@ fn fill_new_file(path: &Path, bytes: u64, zero: bool) -> Result<OwnedFd, Errno> 
         }
     }
     if zero {
-        write_zeroes(&descriptor, bytes)?;
+        write_zeroes(&descriptor, bytes, stopping)?;
     }
     fsync(&descriptor)?;
     Ok(descriptor)
 }
 
-fn write_zeroes(descriptor: &OwnedFd, bytes: u64) -> Result<(), Errno> {
+fn write_zeroes(descriptor: &OwnedFd, bytes: u64, stopping: &AtomicBool) -> Result<(), Errno> {
     let mut zeroes = AlignedBuffer::with_capacity(ZERO_BYTES);
     zeroes.extend_from_slice(&vec![0; ZERO_BYTES]);
     let mut position = 0;
     while position < bytes {
+        if stopping.load(Ordering::Relaxed) {
+            return Err(Errno::CANCELED);
+        }
         let length =
             usize::try_from(bytes - position).map_or(ZERO_BYTES, |left| left.min(ZERO_BYTES));
         let piece = &zeroes.as_ref()[..length];
@@ -269,7 +278,8 @@ impl Disk for RealDisk {
 
     fn create(&mut self, file: FileName, bytes: u64, zero: bool) -> Result<(), IoFailure> {
         self.files.remove(&file);
-        let descriptor = create_file(&self.folder, file, bytes, zero)?;
+        let never = AtomicBool::new(false);
+        let descriptor = create_file(&self.folder, file, (bytes, zero), &never)?;
         self.files.insert(file, descriptor);
         Ok(())
     }

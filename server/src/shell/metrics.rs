@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
 /// Counts up. Clones share the cell.
@@ -297,6 +297,18 @@ impl Collector for Registry {
     }
 }
 
+/// Writes one cell under its labels, without empty braces where it has none.
+fn encode_cell(
+    metric: &mut MetricEncoder<'_>,
+    labels: &Labels,
+    write: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    if labels.is_empty() {
+        return write(metric);
+    }
+    write(&mut metric.encode_family(labels)?)
+}
+
 /// Exemplars have labels; we have none.
 type NoLabels = [(&'static str, &'static str); 0];
 
@@ -310,39 +322,37 @@ fn encode_family(encoder: &mut DescriptorEncoder<'_>, family: &Family) -> fmt::R
     match &family.cells {
         Cells::Counter(cells) => {
             for (labels, sum) in merged(cells, |sum: &mut u64, cell| *sum += cell.get()) {
-                metric
-                    .encode_family(labels)?
-                    .encode_counter::<NoLabels, u64, u64>(&sum, None)?;
+                encode_cell(&mut metric, labels, |cell| {
+                    cell.encode_counter::<NoLabels, u64, u64>(&sum, None)
+                })?;
             }
         }
         Cells::CounterOfTime(cells) => {
             for (labels, sum) in merged(cells, |sum: &mut u64, cell| *sum += cell.get()) {
-                metric
-                    .encode_family(labels)?
-                    .encode_counter::<NoLabels, f64, u64>(&(sum as f64 / 1e6), None)?;
+                let seconds = sum as f64 / 1e6;
+                encode_cell(&mut metric, labels, |cell| {
+                    cell.encode_counter::<NoLabels, f64, u64>(&seconds, None)
+                })?;
             }
         }
         Cells::GaugeOfTime(cells) => {
             for (labels, sum) in merged(cells, |sum: &mut i64, cell| *sum += cell.get()) {
-                metric
-                    .encode_family(labels)?
-                    .encode_gauge(&(sum as f64 / 1e6))?;
+                let seconds = sum as f64 / 1e6;
+                encode_cell(&mut metric, labels, |cell| cell.encode_gauge(&seconds))?;
             }
         }
         Cells::Gauge(cells) => {
             for (labels, sum) in merged(cells, |sum: &mut i64, cell| *sum += cell.get()) {
-                metric.encode_family(labels)?.encode_gauge(&sum)?;
+                encode_cell(&mut metric, labels, |cell| cell.encode_gauge(&sum))?;
             }
         }
         Cells::Histogram(cells) => {
             for (labels, sum) in merged(cells, HistogramSum::add) {
                 let count = sum.counts.iter().sum();
-                metric.encode_family(labels)?.encode_histogram::<NoLabels>(
-                    sum.sum_us as f64 / 1e6,
-                    count,
-                    &sum.buckets(),
-                    None,
-                )?;
+                let (seconds, buckets) = (sum.sum_us as f64 / 1e6, sum.buckets());
+                encode_cell(&mut metric, labels, |cell| {
+                    cell.encode_histogram::<NoLabels>(seconds, count, &buckets, None)
+                })?;
             }
         }
     }

@@ -268,3 +268,64 @@ fn a_directory_has_one_owner() {
     let absent = lock(&folder.path().join("absent")).expect_err("there is no such folder");
     assert!(absent.contains("absent"), "{absent}");
 }
+
+const CHILD: &str = "ODRADEK_TEST_LEAVES_EARLY";
+
+/// Asks for a large file and fails at once.
+struct Hasty;
+
+impl Machine for Hasty {
+    type Mail = ();
+
+    fn step(&mut self, _now: Now, event: MachineEvent<()>, actions: &mut Vec<MachineAction<()>>) {
+        let MachineEvent::Tick = event else { return };
+        let io = Io::Create {
+            id: IoId(1),
+            file: SEGMENT,
+            bytes: 1 << 30,
+            zero: true,
+        };
+        actions.push(MachineAction::Disk { log: 0, io });
+    }
+
+    fn next_deadline_us(&self) -> Option<u64> {
+        None
+    }
+
+    fn end_turn(&mut self, _now: Now, actions: &mut Vec<MachineAction<()>>) {
+        let reason = "it failed".to_owned();
+        actions.push(MachineAction::Exit { code: 1, reason });
+    }
+}
+
+/// The child of the next test. Does nothing when run as a test.
+#[test]
+fn node_that_fails_in_the_middle_of_a_large_file() {
+    let Some(folder) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let mut options = options(1);
+    options.listeners.clear();
+    let node = Node::start(options, vec![vec![folder.into()]], |_| Hasty);
+    assert_eq!(node.wait().code, 1);
+}
+
+#[test]
+fn a_failing_node_breaks_off_a_large_file_and_no_thread_panics() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let program = std::env::current_exe().expect("we run from a file");
+    let child = std::process::Command::new(program)
+        .args([
+            "--exact",
+            "disk::node_that_fails_in_the_middle_of_a_large_file",
+            "--nocapture",
+        ])
+        .env(CHILD, folder.path())
+        .output()
+        .expect("we can run ourselves");
+    let text = String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+    let left = std::fs::read_dir(folder.path()).expect("it is ours");
+    assert_eq!(left.count(), 0, "what was begun is removed");
+}
