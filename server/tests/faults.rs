@@ -344,6 +344,32 @@ fn a_flipped_bit_in_a_sealed_segment_is_found() {
 }
 
 #[test]
+fn case_19_a_damaged_metadata_log_stops_a_lone_voter_with_a_reason() {
+    let mut node = Node::new(
+        1,
+        &["odradek.shards=1", "odradek.data.dir.bytes.max=4294967296"],
+    );
+    let mut client = node.start();
+    create(&mut client, &[("a-committed-topic", 1)]);
+    assert_eq!(node.stop(), Some(0));
+    let (path, position) = disk::find(&node.metadata_segments(), b"a-committed-topic")
+        .expect("its record lies in a segment");
+    disk::flip(&path, position + 3);
+    let before = node.log().len();
+    node.spawn();
+    assert_eq!(node.wait_end().code(), Some(1));
+    let log = node.log_from(before);
+    assert!(
+        log.contains("the metadata log is damaged below what had been durable"),
+        "the reason is named:\n{log}"
+    );
+    // Nothing was cut: with the bit put right the topic is there.
+    disk::flip(&path, position + 3);
+    let mut client = node.start();
+    assert!(client.read_all("a-committed-topic", 0).is_ok());
+}
+
+#[test]
 fn a_torn_tail_is_cut() {
     let mut node = Node::new(
         1,

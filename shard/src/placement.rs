@@ -196,6 +196,8 @@ impl Shard {
             RetentionPolicy {
                 ms: config.retention_ms,
                 bytes: config.retention_bytes,
+                segment_ms: config.segment_ms,
+                segment_bytes: config.segment_bytes,
             }
         } else {
             RetentionPolicy::KEEP

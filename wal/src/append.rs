@@ -580,6 +580,13 @@ impl Log {
         let segment = self.segments.at(self.active);
         segment.end_lsn = start;
         segment.data_end = position;
+        // As if it had never been issued: its frames will lie elsewhere, and no checkpoint may say that they lie here.
+        self.issued_lsn = start;
+        if let Some(write) = self.in_flight.take() {
+            self.unindex_write(&write);
+            self.in_flight = Some(write);
+        }
+        self.abandon_undurable_checkpoints(now, out);
         out.push(Output::Message(format!(
             "a log write failed ({failure}); it is tried again in a fresh segment"
         )));
@@ -593,7 +600,6 @@ impl Log {
         let Some(mut write) = self.in_flight.take() else {
             return;
         };
-        self.unindex_write(&write);
         let mut buffer = AlignedBuffer::new(write.buffer.len());
         buffer.copy_from_slice(&write.buffer);
         let used = write.entries.last().map_or(WRITE_HEADER_BYTES, |entry| {
@@ -627,6 +633,7 @@ impl Log {
         write.position = position;
         write.parked = None;
         write.issued_us = now.monotonic_us;
+        self.issued_lsn = write.end_lsn;
         self.statistics.writes_retried += 1;
         let buffer = write.buffer.clone();
         self.in_flight = Some(write);

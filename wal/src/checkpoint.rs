@@ -87,6 +87,8 @@ pub(crate) struct Checkpointer {
     cold_changed: BTreeSet<ReplicaId>,
     running: VecDeque<Snapshot>,
     busy: bool,
+    /// The request under way belongs to a snapshot that was given up; these files go when it is done.
+    abandoned: Vec<FileName>,
     /// As of the last snapshot taken, written or not.
     pub root: Option<Root>,
     pub base_bytes: u64,
@@ -165,7 +167,9 @@ impl Log {
         for (&(replica, first), &last) in &self.damage {
             writer.damage(replica, first, last);
         }
-        let replicas = self.slots.begin_snapshot(base);
+        let replicas = self
+            .slots
+            .begin_snapshot(base, !self.checkpointer.is_idle());
         let cold = std::mem::take(&mut self.checkpointer.cold_changed);
         let bytes_expected = if base {
             self.base_bytes_expected()
@@ -412,6 +416,13 @@ impl Log {
 
     pub(crate) fn checkpoint_io_done(&mut self, now: Now, result: IoResult, out: &mut Vec<Output>) {
         self.checkpointer.busy = false;
+        let abandoned = std::mem::take(&mut self.checkpointer.abandoned);
+        if !abandoned.is_empty() {
+            for file in abandoned {
+                self.remove_file(file, out);
+            }
+            return;
+        }
         if let Err(failure) = expect_done(result) {
             return self.checkpoint_failed(now, failure, out);
         }
@@ -464,22 +475,42 @@ impl Log {
 
     /// What was written cannot be trusted, and what was encoded is gone: the next one starts from the same state as this one did.
     fn abandon_checkpoint(&mut self, now: Now, out: &mut Vec<Output>) {
-        let snapshots = std::mem::take(&mut self.checkpointer.running);
-        self.slots.abandon_snapshot();
-        for snapshot in snapshots.into_iter().rev() {
-            self.remove_file(snapshot.file, out);
-            for file in snapshot.freeing {
-                self.segments.set_state(file, SegmentState::Sealed);
-            }
-            let checkpointer = &mut self.checkpointer;
-            let before = snapshot.before;
-            checkpointer.root = before.root;
-            checkpointer.last_lsn = before.last_lsn;
-            checkpointer.last_sequence = before.last_sequence;
-            checkpointer.cold_changed.extend(before.cold);
+        while let Some(snapshot) = self.checkpointer.running.pop_back() {
+            self.abandon_snapshot(snapshot, now, out);
         }
-        self.checkpointer.wanted = true;
-        self.checkpointer.retry_us = now.monotonic_us + RETRY_US;
+    }
+
+    /// A log write failed. What it holds will lie elsewhere than snapshots say that were taken while it was under way.
+    pub(crate) fn abandon_undurable_checkpoints(&mut self, now: Now, out: &mut Vec<Output>) {
+        while let Some(snapshot) = self.checkpointer.running.pop_back() {
+            if snapshot.lsn <= self.durable_lsn {
+                self.checkpointer.running.push_back(snapshot);
+                return;
+            }
+            self.abandon_snapshot(snapshot, now, out);
+        }
+    }
+
+    /// The newest of those under way.
+    fn abandon_snapshot(&mut self, snapshot: Snapshot, now: Now, out: &mut Vec<Output>) {
+        self.slots.abandon_snapshot();
+        for file in snapshot.freeing {
+            self.segments.set_state(file, SegmentState::Sealed);
+        }
+        let under_way = self.checkpointer.busy && self.checkpointer.running.is_empty();
+        let checkpointer = &mut self.checkpointer;
+        let before = snapshot.before;
+        checkpointer.root = before.root;
+        checkpointer.last_lsn = before.last_lsn;
+        checkpointer.last_sequence = before.last_sequence;
+        checkpointer.cold_changed.extend(before.cold);
+        checkpointer.wanted = true;
+        checkpointer.retry_us = now.monotonic_us + RETRY_US;
+        if under_way {
+            checkpointer.abandoned.push(snapshot.file);
+        } else {
+            self.remove_file(snapshot.file, out);
+        }
     }
 
     fn checkpoint_holds(&mut self, out: &mut Vec<Output>) {

@@ -1,8 +1,13 @@
 //! Golden bytes of the layouts that `FORMAT.md` draws: a change here is a change of format.
 
+use crate::checkpoint_file::{CheckpointWriter, Meta};
 use crate::control::Control;
 use crate::footer::{FooterWriter, IndexEntry};
+use crate::io::{BLOCK_BYTES, FileName};
 use crate::layout::*;
+use crate::report::RecoveryError;
+use crate::segments::SegmentRecord;
+use crate::slot::{Extent, Lists, Slot};
 use crate::types::*;
 
 fn hex(bytes: &[u8]) -> String {
@@ -150,4 +155,184 @@ fn an_index_page_lies_where_format_says() {
         "4f44524902003200050000000000000000000000"
     );
     assert_eq!(hex(&pages[32..50]), "0314048041ac02c80104000000e0053c1300");
+}
+
+/// The first bytes of a block, and whether the rest is zeroes.
+fn head(block: &[u8], bytes: usize) -> (String, bool) {
+    let rest = block[bytes..].iter().all(|byte| *byte == 0);
+    (hex(&block[..bytes]), rest)
+}
+
+#[test]
+fn the_superblock_lies_where_format_says() {
+    let superblock = Superblock {
+        version: 1,
+        node_id: 7,
+        directory_id: DirectoryId([0xD1; 16]),
+        shard: 2,
+        shards: 4,
+        segment_bytes: 32 << 20,
+        directory_bytes_max: 64 << 30,
+        cluster_id: "4L6g3nShT-eMCtK--X86sw".into(),
+    };
+    let mut block = [0xFF; BLOCK_BYTES];
+    block[SUPERBLOCK_BYTES..].fill(0);
+    superblock.encode(&mut block);
+    assert_eq!(head(&block, SUPERBLOCK_BYTES), (SUPERBLOCK.concat(), true));
+    assert_eq!(Superblock::decode(&block), Some(superblock));
+    block[90] ^= 1;
+    assert_eq!(Superblock::decode(&block), None);
+}
+
+const SUPERBLOCK: [&str; 3] = [
+    "4f445241535550520100000007000000d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1",
+    "0200000004000000000000020000000000000000100000001600344c3667336e5368542d654d43744b2d2d5838367377",
+    "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000016a07220",
+];
+
+#[test]
+fn a_root_slot_lies_where_format_says() {
+    let root = Root {
+        version: 1,
+        counter: 9,
+        base: 3,
+        deltas: vec![4, 6],
+        clean: true,
+    };
+    let mut block = [0xFF; ROOT_SLOT_BYTES];
+    root.encode(&mut block);
+    assert_eq!(hex(&block[..40]), ROOT);
+    assert!(block[40..4092].iter().all(|byte| *byte == 0));
+    assert_eq!(hex(&block[4092..]), ROOT_CRC);
+    assert_eq!(Root::decode(&block), Some(root));
+}
+
+const ROOT: &str =
+    "4f445241524f4f540100010000000000090000000000000003000000020000000400000006000000";
+const ROOT_CRC: &str = "5987cb1f";
+
+#[test]
+fn a_segment_header_lies_where_format_says() {
+    let header = SegmentHeader {
+        kind: SegmentKind::Log,
+        file: 42,
+        nonce: 0x0102_0304_0506_0708,
+        sequence: 77,
+        directory_id: DirectoryId([0xD1; 16]),
+        shard: 2,
+    };
+    let mut block = [0; BLOCK_BYTES];
+    header.encode(&mut block);
+    assert_eq!(head(&block, SEGMENT_HEADER_BYTES), (SEGMENT.into(), true));
+    assert_eq!(SegmentHeader::decode(&block), Some(header));
+}
+
+const SEGMENT: &str = "4f4452415345474d010001002a00000008070605040302014d00000000000000d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1020000000000000000000000286e9bd3";
+
+/// Every record, in the order in which a checkpoint has them.
+fn checkpoint(base: bool) -> Vec<u8> {
+    let mut writer = CheckpointWriter::new(7, base, 5, 8192);
+    writer.meta(&Meta {
+        lsn: 8192,
+        issued_lsn: 4096,
+        next_replica: 3,
+        next_sequence: 12,
+        write_number: 90,
+        broker_epoch: 6,
+        metadata_offset_max: 41,
+        active_sequence: 11,
+        wall_ms: 1_700_000_000_000,
+    });
+    writer.segment(&SegmentRecord {
+        file: 42,
+        rewritten: false,
+        sealed: true,
+        nonce: 0x0102_0304_0506_0708,
+        sequence: 10,
+        first_lsn: 0,
+        end_lsn: 4096,
+        data_end: 8192,
+        footer_position: 8192,
+        index_pages: 1,
+    });
+    writer.damage(ReplicaId(2), 10, 19);
+    let mut slot = Slot::new(&CreateReplica {
+        topic_id: TopicId([0xAB; 16]),
+        partition: 4,
+        metadata_offset: 41,
+    });
+    (slot.log_start, slot.log_end) = (5, 30);
+    (slot.high_watermark, slot.last_stable) = (29, 28);
+    (slot.last_epoch, slot.epoch_start) = (3, 20);
+    let extent = |base, end, segment| Extent {
+        base,
+        end,
+        max_timestamp: 1_700_000_000_000,
+        segment,
+        bytes: 640,
+    };
+    slot.set_newest(Some(extent(20, 30, 43)));
+    let lists = Lists {
+        extents: [extent(5, 20, 42)].into(),
+        epochs: [(1, 5)].into(),
+    };
+    writer.slot(ReplicaId(2), &slot, Some(&lists));
+    if !base {
+        writer.gone(ReplicaId(1));
+    }
+    writer.cold(ReplicaId(2), b"page");
+    writer.end();
+    let mut file = vec![0; BLOCK_BYTES];
+    while let Some((position, piece)) = writer.take_piece() {
+        assert_eq!(position as usize, file.len());
+        file.extend_from_slice(&piece);
+    }
+    file[..BLOCK_BYTES].copy_from_slice(&writer.header());
+    file
+}
+
+#[test]
+fn checkpoints_lie_where_format_says() {
+    for (base, header, records) in [(true, BASE, BASE_RECORDS), (false, DELTA, DELTA_RECORDS)] {
+        let file = checkpoint(base);
+        assert_eq!(head(&file[..BLOCK_BYTES], 64), (header.into(), true));
+        let used = records.concat().len() / 2;
+        assert_eq!(head(&file[BLOCK_BYTES..], used), (records.concat(), true));
+    }
+}
+
+const BASE: &str = "4f445241434b50540100010007000000050000000000000000200000000000000100000000000000000000000000000000000000000000000000000090e562ab";
+const DELTA: &str = "4f445241434b505401000000070000000500000000000000002000000000000001000000000000000000000000000000000000000000000000000000d9139e4a";
+const BASE_RECORDS: &[&str] = &[
+    "4f445250000000004e010000f9a5e8f9010020000000000000001000000000000003000000000000000c000000000000",
+    "005a00000000000000060000000000000029000000000000000b000000000000000068e5cf8b010000022a0000000200",
+    "000008070605040302010a00000000000000000000000000000000100000000000000020000000200000010000000602",
+    "000000000000000a000000000000001300000000000000030200000000000000abababababababababababababababab",
+    "040000000300000005000000000000001e000000000000001d000000000000001c000000000000002900000000000000",
+    "140000000000000002000000050000000000000014000000000000000068e5cf8b0100002a0000008002000014000000",
+    "000000001e000000000000000068e5cf8b0100002b000000800200000100000001000000050000000000000005020000",
+    "0000000000040000007061676507",
+];
+const DELTA_RECORDS: &[&str] = &[
+    "4f44525000000000570100000d94c37c010020000000000000001000000000000003000000000000000c000000000000",
+    "005a00000000000000060000000000000029000000000000000b000000000000000068e5cf8b010000022a0000000200",
+    "000008070605040302010a00000000000000000000000000000000100000000000000020000000200000010000000602",
+    "000000000000000a000000000000001300000000000000030200000000000000abababababababababababababababab",
+    "040000000300000005000000000000001e000000000000001d000000000000001c000000000000002900000000000000",
+    "140000000000000002000000050000000000000014000000000000000068e5cf8b0100002a0000008002000014000000",
+    "000000001e000000000000000068e5cf8b0100002b000000800200000100000001000000050000000000000004010000",
+    "0000000000050200000000000000040000007061676507",
+];
+
+#[test]
+fn a_newer_format_is_refused_with_what_to_do() {
+    let refusal = RecoveryError::NewerFormat {
+        file: FileName::Superblock,
+        version: 2,
+        version_max: FORMAT_VERSION,
+    };
+    assert_eq!(
+        refusal.to_string(),
+        "superblock was written by a newer Odradek (format version 2; this one reads up to 1): start the newer one, or restore older data; nothing was changed"
+    );
 }

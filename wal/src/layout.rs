@@ -158,17 +158,19 @@ impl SegmentHeader {
         put(block, 60, &crc.to_le_bytes());
     }
 
+    /// The version of a sound header, whatever else it says.
+    pub(crate) fn version(block: &[u8]) -> Option<u16> {
+        let sound = block.len() >= SEGMENT_HEADER_BYTES
+            && block[..8] == SEGMENT_MAGIC
+            && get_u32(block, 60) == placed(get_u64(block, 16), 0, &block[..60]);
+        sound.then(|| get_u16(block, 8))
+    }
+
     pub(crate) fn decode(block: &[u8]) -> Option<Self> {
-        if block.len() < SEGMENT_HEADER_BYTES
-            || block[..8] != SEGMENT_MAGIC
-            || get_u16(block, 8) != FORMAT_VERSION
-        {
+        if Self::version(block) != Some(FORMAT_VERSION) {
             return None;
         }
         let nonce = get_u64(block, 16);
-        if get_u32(block, 60) != placed(nonce, 0, &block[..60]) {
-            return None;
-        }
         let kind = match block[10] {
             1 => SegmentKind::Log,
             2 => SegmentKind::Rewritten,

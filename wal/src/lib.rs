@@ -2,6 +2,9 @@
 //!
 //! A synchronous state machine: `Log` takes calls and events with the time in hand and gives outputs, I/O requests among them. It opens
 //! no file, reads no clock, spawns no thread, and knows nothing of Kafka's messages. Bytes on disk are drawn in `FORMAT.md`.
+//!
+//! Long runs, which print seed and trace when they fail: `ODRADEK_WAL_SEEDS=1000 cargo test -p odradek-wal --test crash` crashes at every
+//! request, `ODRADEK_WAL_FAULT_SEEDS=1000 cargo test -p odradek-wal --test faults` lets the disk fail.
 
 mod accounts;
 mod append;
@@ -41,6 +44,7 @@ mod segments;
 pub mod simulation;
 mod slot;
 pub mod types;
+mod virtual_segments;
 
 pub use cache::CacheLookups;
 pub use io::{

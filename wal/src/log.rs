@@ -76,6 +76,8 @@ pub struct Log {
     pub(crate) rewriter: Rewriter,
     pub(crate) scrubber: Scrubber,
 
+    /// What recovery has to tell the operator.
+    pub(crate) notice: Option<String>,
     pub(crate) next_io: u64,
     pub(crate) io: BTreeMap<IoId, Purpose>,
     pub(crate) offline: Option<OfflineReason>,
@@ -136,6 +138,7 @@ impl Log {
             self.proceed_closing(now, out);
             return;
         }
+        out.extend(self.notice.take().map(Output::Message));
         self.watch_clock(now, out);
         self.prepare_segments(now, out);
         self.commit(now, out);

@@ -18,7 +18,7 @@ struct Chunk {
     dirty: Bits,
     /// The snapshot under way has yet to encode it.
     pending: Bits,
-    /// All of the snapshot under way: dirty again when it fails.
+    /// All of the snapshots under way: dirty again when they fail.
     taken: Bits,
 }
 
@@ -62,12 +62,16 @@ impl Marks {
         pending
     }
 
-    /// A snapshot begins, of all live replicas or of those that changed. Answers how many it will have.
-    pub(crate) fn begin(&mut self, all: bool) -> u64 {
+    /// A snapshot begins, of all live replicas or of those that changed. Answers how many it will have. `others_wait`: earlier ones are not
+    /// on the disk yet, and fail with it.
+    pub(crate) fn begin(&mut self, all: bool, others_wait: bool) -> u64 {
         let mut count = 0;
         for chunk in &mut self.chunks {
-            chunk.taken = if all { chunk.live } else { chunk.dirty };
-            chunk.pending = chunk.taken;
+            chunk.pending = if all { chunk.live } else { chunk.dirty };
+            for word in 0..WORDS {
+                let before = if others_wait { chunk.taken[word] } else { 0 };
+                chunk.taken[word] = before | chunk.pending[word] | chunk.dirty[word];
+            }
             chunk.dirty = Bits::default();
             count += chunk
                 .pending

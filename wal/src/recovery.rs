@@ -204,6 +204,7 @@ impl Log {
             retention: Retention::new(&options),
             rewriter: Rewriter::default(),
             scrubber: Scrubber::default(),
+            notice: None,
             next_io: 0,
             io: BTreeMap::new(),
             offline: None,
@@ -237,6 +238,10 @@ impl Log {
         let last_record_ms = replay.max_timestamp.max(meta.wall_ms);
         if last_record_ms > 0 && now.wall_ms - last_record_ms > self.options.boot_gap_ms_max {
             self.retention.freeze();
+            let days = (now.wall_ms - last_record_ms) / 86_400_000;
+            self.notice = Some(format!(
+                "the clock is {days} days past the last record of this log: retention deletes nothing until the clock is confirmed. If the clock is right, stop and start the node once more"
+            ));
         }
         self.last_commit_us = now.monotonic_us;
         Ok(self.complete_report(meta, replay))
@@ -632,6 +637,15 @@ pub(crate) fn later_segments(
             .is_err()
         {
             continue;
+        }
+        if let Some(version) = SegmentHeader::version(&block)
+            && version > FORMAT_VERSION
+        {
+            return Err(RecoveryError::NewerFormat {
+                file: FileName::Segment(number),
+                version,
+                version_max: FORMAT_VERSION,
+            });
         }
         if let Some(header) = SegmentHeader::decode(&block)
             && header.file == number

@@ -19,6 +19,7 @@ use crate::report::{Damage, RecoveryError, RecoveryReport, RecoveryVisitor};
 use crate::salvage::{Salvaged, salvage, whole_write};
 use crate::segments::{Segment, SegmentState};
 use crate::types::{DamagedRange, Offset, ReplicaId};
+use std::collections::BTreeSet;
 
 /// A longer write of which only the identities are needed is not read whole.
 const READ_WHOLE_BYTES: u32 = 256 << 10;
@@ -563,7 +564,7 @@ impl Replay {
         }
     }
 
-    /// Sealed segments whose files are gone: every extent in them is lost. The slots are walked only then.
+    /// Segments whose files are gone: every extent in them is lost. The slots are walked only then.
     fn name_the_vanished(
         &mut self,
         disk: &mut dyn Disk,
@@ -572,14 +573,23 @@ impl Replay {
         let present = disk
             .list()
             .map_err(|failure| RecoveryError::Io(FileName::Superblock, failure))?;
-        let sealed = log
+        let present: BTreeSet<FileName> = present.into_iter().collect();
+        let gone: Vec<u32> = log
             .segments
             .iter()
-            .filter(|(_, segment)| segment.state == SegmentState::Sealed && segment.extents > 0);
-        let gone: Vec<u32> = sealed
             .map(|(file, _)| file)
             .filter(|file| !present.contains(&FileName::Segment(*file)))
             .collect();
+        for file in &gone {
+            // One that was never sealed gets no footer any more.
+            log.segments.set_state(*file, SegmentState::Sealed);
+            log.open.remove(file);
+            log.sealing.retain(|sealing| sealing.file != *file);
+            self.files.retain(|known| known != file);
+            if log.segments.at(*file).extents == 0 {
+                log.segments.remove(*file);
+            }
+        }
         if gone.is_empty() {
             return Ok(());
         }

@@ -143,7 +143,7 @@ impl fmt::Display for RecoveryError {
                 version_max,
             } => write!(
                 formatter,
-                "{file} has format version {version}, this program reads up to {version_max}: start the newer program, or restore the older data"
+                "{file} was written by a newer Odradek (format version {version}; this one reads up to {version_max}): start the newer one, or restore older data; nothing was changed"
             ),
             Self::BadSuperblock => write!(
                 formatter,

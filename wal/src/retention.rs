@@ -1,4 +1,4 @@
-//! Retention by time and size, extent by extent, in small rounds over the slots; and the clock that it trusts: deletions freeze when wall
+//! Retention by time and size, in small rounds over the slots (`virtual_segments.rs` says what goes at once); and the clock that it trusts: deletions freeze when wall
 //! time steps against monotonic time, or when the log was last written long ago at start.
 
 use crate::control::Control;
@@ -56,6 +56,10 @@ impl Retention {
         }
         self.policies.push(policy);
         (self.policies.len() - 1) as u16
+    }
+
+    pub(crate) fn policy(&self, index: u16) -> RetentionPolicy {
+        self.policies[usize::from(index)]
     }
 
     fn intern_keep(&self) -> u16 {
@@ -145,32 +149,6 @@ impl Log {
             self.retain(now, replica, out);
         }
         self.commit(now, out);
-    }
-
-    /// Where the policy puts a replica's log start, if above where it is. Frames at or past the high watermark stay.
-    fn retention_start(&self, now: Now, replica: ReplicaId) -> Option<i64> {
-        let slot = self.slots.get(replica)?;
-        let policy = self.retention.policies[usize::from(slot.policy)];
-        if policy == RetentionPolicy::KEEP {
-            return None;
-        }
-        let (mut start, mut bytes) = (slot.log_start, slot.bytes);
-        for extent in self.slots.extents(replica) {
-            let expired = policy.ms >= 0
-                && extent.max_timestamp >= 0
-                && now.wall_ms - extent.max_timestamp > policy.ms;
-            let over = policy.bytes >= 0
-                && bytes.saturating_sub(u64::from(extent.bytes)) >= policy.bytes as u64;
-            if !(expired || over)
-                || extent.end > slot.high_watermark
-                || extent.end > slot.durable_end
-            {
-                break;
-            }
-            bytes = bytes.saturating_sub(u64::from(extent.bytes));
-            start = extent.end;
-        }
-        (start > slot.log_start).then_some(start)
     }
 
     fn retain(&mut self, now: Now, replica: ReplicaId, out: &mut Vec<Output>) {

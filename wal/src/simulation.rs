@@ -9,7 +9,7 @@ use crate::log::Log;
 use crate::options::LogOptions;
 use crate::report::{RecoveryError, RecoveryReport, RecoveryVisitor};
 use crate::types::Now;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What tears: sectors land whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
@@ -75,6 +75,8 @@ pub struct SimulatedDisk {
     crashed: bool,
     /// Failures to come, by operation: how many pass before the next one fails with EIO.
     pub fail_in: BTreeMap<u8, u64>,
+    /// Operations that fail once more right after they failed.
+    fail_again: BTreeSet<u8>,
     /// The next write goes to this many bytes further on.
     pub misdirect_next: Option<u64>,
 }
@@ -108,6 +110,7 @@ impl SimulatedDisk {
             crash_at: None,
             crashed: false,
             fail_in: BTreeMap::new(),
+            fail_again: BTreeSet::new(),
             misdirect_next: None,
         }
     }
@@ -123,10 +126,17 @@ impl SimulatedDisk {
         self.fail_in.insert(operation as u8, after);
     }
 
+    /// The failure that is to come happens twice.
+    pub fn fail_again(&mut self, operation: Operation) {
+        self.fail_again.insert(operation as u8);
+    }
+
     fn fails(&mut self, operation: Operation) -> bool {
         match self.fail_in.get_mut(&(operation as u8)) {
             Some(0) => {
-                self.fail_in.remove(&(operation as u8));
+                if !self.fail_again.remove(&(operation as u8)) {
+                    self.fail_in.remove(&(operation as u8));
+                }
                 true
             }
             Some(left) => {
@@ -262,7 +272,9 @@ impl SimulatedDisk {
         Ok(())
     }
 
-    fn used_bytes(&self) -> u64 {
+    /// Bytes of all files together.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
         let files = self.files.values();
         files.map(|file| file.bytes.len() as u64).sum()
     }

@@ -627,9 +627,9 @@ impl SlotTable {
     }
 
     /// A snapshot of this moment begins: of all replicas, or of those that changed since the last one. Answers how many.
-    pub(crate) fn begin_snapshot(&mut self, all: bool) -> u64 {
+    pub(crate) fn begin_snapshot(&mut self, all: bool, others_wait: bool) -> u64 {
         assert!(self.saved.is_empty(), "one snapshot is encoded at a time");
-        self.marks.begin(all)
+        self.marks.begin(all, others_wait)
     }
 
     /// Encodes replicas at or past chunk `from` until `enough` says so; `None`: all are encoded.

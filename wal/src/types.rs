@@ -90,15 +90,24 @@ pub struct CreateReplica {
 /// When a replica's oldest frames go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RetentionPolicy {
-    /// Milliseconds past the largest timestamp of an extent; -1 for ever (`retention.ms`).
+    /// Milliseconds past the largest timestamp of what goes at once; -1 for ever (`retention.ms`).
     pub ms: i64,
     /// Bytes kept at least; -1 for no bound (`retention.bytes`).
     pub bytes: i64,
+    /// What goes at once spans no more time than this (`segment.ms`).
+    pub segment_ms: i64,
+    /// And has no more bytes than this, unless one frame has (`segment.bytes`). Frames of a full segment go together.
+    pub segment_bytes: i64,
 }
 
 impl RetentionPolicy {
     /// Nothing goes by itself.
-    pub const KEEP: Self = Self { ms: -1, bytes: -1 };
+    pub const KEEP: Self = Self {
+        ms: -1,
+        bytes: -1,
+        segment_ms: i64::MAX,
+        segment_bytes: i64::MAX,
+    };
 }
 
 /// A replica, as its slot says now.

@@ -338,6 +338,46 @@ fn case_03_truncation_and_identity_hold_across_rewrites_and_restarts() {
 }
 
 #[test]
+fn case_19_a_committed_batch_that_is_damaged_is_told_from_an_uncommitted_end() {
+    let mut driver = Driver::new(19, options());
+    let metadata = create(&mut driver, 0);
+    for _ in 0..6 {
+        append(&mut driver, metadata, 2, 700).unwrap();
+        driver.settle();
+    }
+    let now = driver.now;
+    let disk = driver.crash();
+    let at = |base| find(&disk, &payload(metadata, base, 700));
+    // Durable, since a later header says so: the log keeps its end, and the voter learns what it lost.
+    let ((file, position), last) = (at(4), at(10));
+    let mut damaged = disk.clone();
+    damaged.flip(file, position + 300, 2);
+    let (mut driver, report) = reopen(damaged, now);
+    assert!(!report.undamaged());
+    let range = DamagedRange {
+        first: Offset(4),
+        last: Offset(5),
+    };
+    let found: Vec<_> = report
+        .damage
+        .iter()
+        .map(|damage| (damage.replica, damage.range))
+        .collect();
+    assert_eq!(found, vec![(Some(metadata), range)]);
+    assert_eq!(driver.log.replica(metadata).unwrap().log_end, Offset(12));
+    assert!(matches!(
+        read(&mut driver, metadata, 4, 100),
+        Err(ReadAnswer::Damaged { .. })
+    ));
+    // The last write was never proven: cut, and no damage.
+    let mut torn = disk.clone();
+    torn.flip(last.0, last.1 + 300, 2);
+    let (driver, report) = reopen(torn, now);
+    assert!(report.undamaged() && report.bytes_cut > 0, "{report:?}");
+    assert_eq!(driver.log.replica(metadata).unwrap().log_end, Offset(10));
+}
+
+#[test]
 fn case_09_cold_reads_cost_few_index_reads_and_caches_keep_their_bounds() {
     let mut driver = Driver::new(8, options());
     let replicas: Vec<_> = (0..200)

@@ -274,6 +274,8 @@ fn case_18_a_clock_jump_freezes_deletions() {
         RetentionPolicy {
             ms: week_ms,
             bytes: -1,
+            segment_bytes: 1,
+            segment_ms: 1,
         },
     );
     for _ in 0..10 {
@@ -328,6 +330,8 @@ fn case_18_retention_by_time_and_size_moves_the_log_start() {
         RetentionPolicy {
             ms: 10_000,
             bytes: -1,
+            segment_bytes: 1,
+            segment_ms: 1,
         },
     );
     driver.log.set_retention(
@@ -335,6 +339,8 @@ fn case_18_retention_by_time_and_size_moves_the_log_start() {
         RetentionPolicy {
             ms: -1,
             bytes: 100_000,
+            segment_bytes: 1,
+            segment_ms: 1,
         },
     );
     for _ in 0..200 {

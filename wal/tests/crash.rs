@@ -249,8 +249,9 @@ impl Run {
 
     fn act_retention(&mut self, replica: ReplicaId, state: &ReplicaState) {
         let policy = RetentionPolicy {
-            ms: -1,
             bytes: 20_000,
+            segment_bytes: 3_000,
+            ..RetentionPolicy::KEEP
         };
         self.driver.log.set_retention(replica, policy);
         self.driver.log.set_high_watermark(replica, state.log_end);

@@ -239,10 +239,11 @@ fn open_log(
         .ok_or("the replica of the metadata log is gone")?;
     let mut from = state.log_start;
     while from < state.log_end {
+        // A damaged batch ends what can be read; consensus says what that means for this voter (case 19).
         let data = read(&mut log, &mut disk, now, (replica, from, state.log_end))?;
-        if data.slices.is_empty() {
+        let Some(data) = data.filter(|data| !data.slices.is_empty()) else {
             break;
-        }
+        };
         from = data.next_offset;
         batches.extend(data.slices);
     }
@@ -272,15 +273,17 @@ fn create_replica(
     Ok(replica)
 }
 
+/// The batches from an offset on; `None` where they are damaged.
 fn read(
     log: &mut Log,
     disk: &mut RealDisk,
     now: odradek_wal::Now,
     (replica, from, bound): (ReplicaId, Offset, Offset),
-) -> Result<ReadData, String> {
+) -> Result<Option<ReadData>, String> {
     let mut outputs = Vec::new();
     match log.read(now, replica, from, bound, READ_BYTES, true, 0, &mut outputs) {
-        ReadAnswer::Ready(data) => Ok(data),
+        ReadAnswer::Ready(data) => Ok(Some(data)),
+        ReadAnswer::Damaged { .. } => Ok(None),
         ReadAnswer::Pending => {
             let told = drive(log, disk, now, outputs);
             let done = told.into_iter().find_map(|output| match output {
@@ -288,7 +291,8 @@ fn read(
                 _ => None,
             });
             match done {
-                Some(Ok(data)) => Ok(data),
+                Some(Ok(data)) => Ok(Some(data)),
+                Some(Err(odradek_wal::ReadRefusal::Damaged { .. })) => Ok(None),
                 Some(Err(refusal)) => Err(format!("reading offset {from}: {refusal:?}")),
                 None => Err(format!("reading offset {from} was never answered")),
             }

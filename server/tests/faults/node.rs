@@ -254,6 +254,11 @@ impl Node {
     pub fn segments(&self, directory: usize, shard: usize) -> Vec<PathBuf> {
         segments_in(&self.data(directory).join(format!("shard-{shard}")))
     }
+
+    /// Segment files of the metadata log.
+    pub fn metadata_segments(&self) -> Vec<PathBuf> {
+        segments_in(&self.data(0).join("__cluster_metadata-0").join("log"))
+    }
 }
 
 impl Drop for Node {
