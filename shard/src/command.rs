@@ -233,6 +233,8 @@ pub struct ProducePartitionReply {
     pub error_message: Option<String>,
     /// Leader epoch here, -1 when this shard does not lead the partition.
     pub leader_epoch: i32,
+    /// How long the producer should wait before its next request, in milliseconds: the partition's log owes too much rewriting.
+    pub throttle_ms: u32,
 }
 
 /// A record that made its batch fail.

@@ -187,7 +187,9 @@ impl Shard {
             }
             Output::Offline { reason } => self.take_offline(directory, &reason.to_string()),
             Output::CheckpointDue => self.checkpoint(directory),
-            Output::CheckpointDone { .. } => {}
+            // Plans are compaction's; nothing here begins one yet.
+            Output::CheckpointDone { .. } | Output::PlanFrames { .. } | Output::PlanDone { .. } => {
+            }
             Output::Message(text) => self.message(Message::Log { directory, text }),
             Output::Closed => self.actions.push(Action::Closed { directory }),
         }

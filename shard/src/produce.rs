@@ -271,7 +271,7 @@ impl Shard {
         batch: PreparedBatch,
         acks: i16,
         answer: (u32, u32),
-        reply: ProducePartitionReply,
+        mut reply: ProducePartitionReply,
     ) -> Fate {
         let now = self.now;
         let partition = &self.partitions[slot as usize];
@@ -297,6 +297,7 @@ impl Shard {
             Err(AppendRefusal::Busy) => return Fate::Busy(batch),
             Err(refusal) => return Fate::Answered(self.append_refused(slot, &refusal)),
         };
+        reply.throttle_ms = directory.log.produce_throttle_ms();
         directory.last_lsn = lsn;
         directory.refusing = None;
         self.appended(slot, &batch, &meta);
@@ -494,6 +495,7 @@ impl ProducePartitionReply {
             record_errors: Vec::new(),
             error_message: None,
             leader_epoch: -1,
+            throttle_ms: 0,
         }
     }
 

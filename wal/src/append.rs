@@ -149,6 +149,7 @@ impl Log {
         };
         let lsn = self.place_frame(meta, head, body, payload_crc);
         self.note_append(meta);
+        self.rewriter.pace.appended_us = now.monotonic_us;
         self.statistics.frames_appended += 1;
         self.statistics.bytes_appended += payload_bytes as u64;
         if self.options.commit_on_append {

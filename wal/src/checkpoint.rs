@@ -268,7 +268,12 @@ impl Log {
         let mut freeing = Vec::new();
         for (file, segment) in self.segments.iter() {
             match segment.state {
-                SegmentState::Sealed if segment.extents == 0 => freeing.push(file),
+                // Edits that are still being logged may yet fill an empty one.
+                SegmentState::Sealed
+                    if segment.extents == 0 && self.rewriter.editing != Some(file) =>
+                {
+                    freeing.push(file)
+                }
                 SegmentState::Active | SegmentState::Sealing | SegmentState::Sealed => {
                     writer.segment(&segment.record(file))
                 }

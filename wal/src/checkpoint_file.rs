@@ -223,7 +223,7 @@ pub(crate) fn encode_slot(
     bytes.extend_from_slice(&(extents as u32).to_le_bytes());
     for extent in lists
         .into_iter()
-        .flat_map(|lists| lists.extents.iter().copied())
+        .flat_map(|lists| lists.extents.iter())
         .chain(slot.newest())
     {
         put_i64s(bytes, &[extent.base, extent.end, extent.max_timestamp]);
@@ -389,6 +389,7 @@ fn read_slot(rest: &mut &[u8]) -> Option<Record> {
     slot.last_stable = get_i64(head, 56);
     slot.epoch_start = get_i64(head, 72);
     let mut lists = Lists::default();
+    let mut extents = Vec::new();
     for _ in 0..get_u32(take(rest, 4)?, 0) {
         let bytes = take(rest, 32)?;
         let extent = Extent {
@@ -399,9 +400,10 @@ fn read_slot(rest: &mut &[u8]) -> Option<Record> {
             bytes: get_u32(bytes, 28),
         };
         slot.bytes += u64::from(extent.bytes);
-        lists.extents.push_back(extent);
+        extents.push(extent);
     }
-    slot.set_newest(lists.extents.pop_back());
+    slot.set_newest(extents.pop());
+    lists.extents = extents.into_iter().collect();
     for _ in 0..get_u32(take(rest, 4)?, 0) {
         let bytes = take(rest, 12)?;
         lists

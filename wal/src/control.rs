@@ -4,13 +4,15 @@ use crate::layout::{get_i32, get_i64, get_u32, get_u64};
 use crate::segments::SegmentRecord;
 use crate::types::{CreateReplica, Offset, ReplicaId, TopicId};
 
-/// One extent that a rewrite moved.
+/// One extent that a rewrite moved: the one of `old` that begins within `[base, end)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MovedExtent {
     pub replica: ReplicaId,
     pub old: u32,
     pub base: i64,
     pub end: i64,
+    /// What a plan left of it, frame headers included: 0 removes it. `None`: it moved as it was.
+    pub bytes: Option<u32>,
 }
 
 /// One control record.
@@ -53,8 +55,10 @@ const DELETE: u8 = 4;
 const SEGMENT_EDIT: u8 = 5;
 const BROKER_EPOCH: u8 = 6;
 const CUT: u8 = 7;
+const PLAN_EDIT: u8 = 8;
 
 const MOVED_BYTES: usize = 28;
+const PLANNED_BYTES: usize = MOVED_BYTES + 4;
 
 impl Control {
     pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
@@ -73,7 +77,8 @@ impl Control {
                 bytes.extend_from_slice(&replica.0.to_le_bytes());
             }
             Self::SegmentEdit { segment, moved } => {
-                bytes.push(SEGMENT_EDIT);
+                let planned = moved.iter().any(|extent| extent.bytes.is_some());
+                bytes.push(if planned { PLAN_EDIT } else { SEGMENT_EDIT });
                 segment.encode(bytes);
                 bytes.extend_from_slice(&(moved.len() as u32).to_le_bytes());
                 for extent in moved {
@@ -81,6 +86,10 @@ impl Control {
                     bytes.extend_from_slice(&extent.old.to_le_bytes());
                     bytes.extend_from_slice(&extent.base.to_le_bytes());
                     bytes.extend_from_slice(&extent.end.to_le_bytes());
+                    if planned {
+                        let left = extent.bytes.unwrap_or(u32::MAX);
+                        bytes.extend_from_slice(&left.to_le_bytes());
+                    }
                 }
             }
             Self::BrokerEpoch { epoch } => {
@@ -133,15 +142,23 @@ impl Control {
             DELETE => Self::Delete {
                 replica: ReplicaId(get_u64(take(rest, 8)?, 0)),
             },
-            SEGMENT_EDIT => {
+            SEGMENT_EDIT | PLAN_EDIT => {
+                let each = if tag == PLAN_EDIT {
+                    PLANNED_BYTES
+                } else {
+                    MOVED_BYTES
+                };
                 let segment = Box::new(SegmentRecord::decode(take(rest, SegmentRecord::BYTES)?)?);
                 let count = get_u32(take(rest, 4)?, 0) as usize;
-                let bytes = take(rest, count.checked_mul(MOVED_BYTES)?)?;
-                let moved = bytes.chunks_exact(MOVED_BYTES).map(|bytes| MovedExtent {
+                let bytes = take(rest, count.checked_mul(each)?)?;
+                let moved = bytes.chunks_exact(each).map(|bytes| MovedExtent {
                     replica: ReplicaId(get_u64(bytes, 0)),
                     old: get_u32(bytes, 8),
                     base: get_i64(bytes, 12),
                     end: get_i64(bytes, 20),
+                    bytes: (tag == PLAN_EDIT)
+                        .then(|| get_u32(bytes, MOVED_BYTES))
+                        .filter(|left| *left != u32::MAX),
                 });
                 Self::SegmentEdit {
                     segment,

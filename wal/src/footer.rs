@@ -48,7 +48,7 @@ pub(crate) fn footer_bytes_max(entries: usize) -> usize {
     (pages + pages.div_ceil(FENCES_PER_PAGE)) * BLOCK_BYTES
 }
 
-fn put_varint(bytes: &mut [u8], at: &mut usize, mut value: u64) {
+pub(crate) fn put_varint(bytes: &mut [u8], at: &mut usize, mut value: u64) {
     while value >= 0x80 {
         bytes[*at] = value as u8 | 0x80;
         *at += 1;
@@ -58,15 +58,15 @@ fn put_varint(bytes: &mut [u8], at: &mut usize, mut value: u64) {
     *at += 1;
 }
 
-fn zigzag(value: i64) -> u64 {
+pub(crate) fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
-fn unzigzag(value: u64) -> i64 {
+pub(crate) fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
-fn take_varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
+pub(crate) fn take_varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let byte = *bytes.get(*at)?;
@@ -83,8 +83,9 @@ fn take_varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
 #[derive(Debug)]
 pub(crate) struct FooterWriter {
     nonce: u64,
-    position: u64,
     pages: Vec<u8>,
+    /// Entries and used bytes of the pages that are full.
+    closed: Vec<(u16, usize)>,
     used: usize,
     count: u16,
     previous: (u64, IndexEntry),
@@ -101,12 +102,12 @@ const FIRST: IndexEntry = IndexEntry {
 };
 
 impl FooterWriter {
-    /// A footer that will lie at `position` of the segment.
-    pub(crate) fn new(nonce: u64, position: u64) -> Self {
+    /// A footer of the segment with this nonce.
+    pub(crate) fn new(nonce: u64) -> Self {
         Self {
             nonce,
-            position,
             pages: Vec::new(),
+            closed: Vec::new(),
             used: 0,
             count: 0,
             previous: (0, FIRST),
@@ -160,28 +161,28 @@ impl FooterWriter {
     }
 
     fn close_page(&mut self) {
-        if self.count == 0 {
-            return;
+        if self.count > 0 {
+            self.closed.push((self.count, self.used));
+            self.count = 0;
         }
-        let start = self.pages.len() - BLOCK_BYTES;
-        let page_number = (start / BLOCK_BYTES) as u32;
-        let (count, used) = (self.count, self.used);
-        seal_page(
-            &mut self.pages[start..],
-            INDEX_MAGIC,
-            self.nonce,
-            self.position + start as u64,
-            page_number,
-            count,
-            used,
-        );
-        self.count = 0;
     }
 
-    /// The whole footer, and how many index pages begin it.
-    pub(crate) fn finish(mut self) -> (Vec<u8>, u32, Vec<FenceKey>) {
+    /// The whole footer for its place in the segment, and how many index pages begin it.
+    pub(crate) fn finish(mut self, position: u64) -> (Vec<u8>, u32, Vec<FenceKey>) {
         self.close_page();
-        let index_pages = (self.pages.len() / BLOCK_BYTES) as u32;
+        let index_pages = self.closed.len() as u32;
+        for (number, (count, used)) in self.closed.iter().enumerate() {
+            let start = number * BLOCK_BYTES;
+            seal_page(
+                &mut self.pages[start..start + BLOCK_BYTES],
+                INDEX_MAGIC,
+                self.nonce,
+                position + start as u64,
+                number as u32,
+                *count,
+                *used,
+            );
+        }
         for (number, fences) in self.fences.chunks(FENCES_PER_PAGE).enumerate() {
             let start = self.pages.len();
             self.pages.resize(start + BLOCK_BYTES, 0);
@@ -191,7 +192,7 @@ impl FooterWriter {
                 self.pages[at + 8..at + 16].copy_from_slice(&fence.base.to_le_bytes());
             }
             let used = PAGE_HEADER_BYTES + fences.len() * FENCE_BYTES;
-            let position = self.position + start as u64;
+            let position = position + start as u64;
             seal_page(
                 &mut self.pages[start..],
                 FENCE_MAGIC,
@@ -331,7 +332,7 @@ mod tests {
 
     #[test]
     fn pages_read_back_and_fences_find_them() {
-        let mut writer = FooterWriter::new(7, 8192);
+        let mut writer = FooterWriter::new(7);
         let mut all = Vec::new();
         for replica in [0_u64, 3, 4, 1 << 40] {
             for index in 0..200_i64 {
@@ -351,7 +352,7 @@ mod tests {
                 all.push((ReplicaId(replica), entry));
             }
         }
-        let (bytes, index_pages, fences) = writer.finish();
+        let (bytes, index_pages, fences) = writer.finish(8192);
         assert!(bytes.len() <= footer_bytes_max(all.len()));
         let mut read = Vec::new();
         for page in 0..index_pages {

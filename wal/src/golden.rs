@@ -129,7 +129,7 @@ fn control_records_lie_where_format_says() {
 
 #[test]
 fn an_index_page_lies_where_format_says() {
-    let mut writer = FooterWriter::new(5, 8192);
+    let mut writer = FooterWriter::new(5);
     let entry = IndexEntry {
         base: 10,
         last: 14,
@@ -148,7 +148,7 @@ fn an_index_page_lies_where_format_says() {
         epoch: 2,
     };
     writer.push(ReplicaId(3), &next);
-    let (pages, index_pages, _) = writer.finish();
+    let (pages, index_pages, _) = writer.finish(8192);
     assert_eq!((index_pages, pages.len()), (1, 8192));
     assert_eq!(
         hex(&pages[..20]),
@@ -247,6 +247,7 @@ fn checkpoint(base: bool) -> Vec<u8> {
         file: 42,
         rewritten: false,
         sealed: true,
+        classes: 0,
         nonce: 0x0102_0304_0506_0708,
         sequence: 10,
         first_lsn: 0,
@@ -273,8 +274,8 @@ fn checkpoint(base: bool) -> Vec<u8> {
     };
     slot.set_newest(Some(extent(20, 30, 43)));
     let lists = Lists {
-        extents: [extent(5, 20, 42)].into(),
-        epochs: [(1, 5)].into(),
+        extents: [extent(5, 20, 42)].into_iter().collect(),
+        epochs: [(1, 5)].into_iter().collect(),
     };
     writer.slot(ReplicaId(2), &slot, Some(&lists));
     if !base {

@@ -1,6 +1,7 @@
 //! I/O nouns: files by name, requests the log makes, what comes back, and the `Disk` that recovery and `format` use.
 //! The shell maps file names to paths and runs the requests; `simulation.rs` runs them over memory.
 
+use crate::plan::{PlanFrame, PlanId, PlanOutcome};
 use crate::types::{Lsn, Offset, ReadData, ReadRefusal, ReplicaId};
 use bytes::Bytes;
 use std::fmt;
@@ -301,6 +302,20 @@ pub enum Output {
     CheckpointDone {
         /// Replay would start here.
         lsn: Lsn,
+    },
+    /// A plan's frames, to be answered by `Log::answer_rewrite_plan`: at most 256 KiB, or one frame. All rewriting waits for the answer.
+    PlanFrames {
+        /// The plan.
+        plan: PlanId,
+        /// In the order of (replica, offset).
+        frames: Vec<PlanFrame>,
+    },
+    /// A plan is over.
+    PlanDone {
+        /// The plan.
+        plan: PlanId,
+        /// What it did.
+        outcome: PlanOutcome,
     },
     /// A line for the operator.
     Message(String),

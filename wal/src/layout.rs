@@ -404,21 +404,29 @@ impl FrameHeader {
         {
             return None;
         }
-        let base = get_i64(bytes, 16);
         Some(Self {
-            meta: FrameMeta {
-                replica: ReplicaId(get_u64(bytes, 8)),
-                base_offset: Offset(base),
-                last_offset: Offset(base.saturating_add(i64::from(get_u32(bytes, 24)))),
-                leader_epoch: LeaderEpoch(get_i32(bytes, 28)),
-                max_timestamp: get_i64(bytes, 32),
-                producer_id: get_i64(bytes, 40),
-                producer_epoch: get_u16(bytes, 52) as i16,
-                base_sequence: get_i32(bytes, 48),
-                flags: get_u16(bytes, 54),
-            },
+            meta: Self::identity(bytes)?,
             payload_bytes: get_u32(bytes, 4),
             payload_crc: get_u32(bytes, 56),
+        })
+    }
+
+    /// What a header says of its frame, checked before; `None` when there is not one.
+    pub(crate) fn identity(bytes: &[u8]) -> Option<FrameMeta> {
+        if bytes.len() < FRAME_HEADER_BYTES {
+            return None;
+        }
+        let base = get_i64(bytes, 16);
+        Some(FrameMeta {
+            replica: ReplicaId(get_u64(bytes, 8)),
+            base_offset: Offset(base),
+            last_offset: Offset(base.saturating_add(i64::from(get_u32(bytes, 24)))),
+            leader_epoch: LeaderEpoch(get_i32(bytes, 28)),
+            max_timestamp: get_i64(bytes, 32),
+            producer_id: get_i64(bytes, 40),
+            producer_epoch: get_u16(bytes, 52) as i16,
+            base_sequence: get_i32(bytes, 48),
+            flags: get_u16(bytes, 54),
         })
     }
 }

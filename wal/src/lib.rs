@@ -17,6 +17,8 @@ mod checksum;
 mod closing;
 mod cold;
 mod control;
+mod edit;
+mod extent_list;
 mod footer;
 #[cfg(test)]
 mod golden;
@@ -27,6 +29,7 @@ mod lookup;
 mod marks;
 mod open_index;
 pub mod options;
+mod plan;
 mod prepare;
 mod read;
 mod recovery;
@@ -36,6 +39,9 @@ pub mod report;
 mod reserve;
 mod retention;
 mod rewrite;
+mod rewrite_choice;
+mod rewrite_source;
+mod rewrite_target;
 mod salvage;
 mod scrub;
 mod sealing;
@@ -53,6 +59,9 @@ pub use io::{
 };
 pub use log::Log;
 pub use options::{LogOptions, segment_bytes_for};
+pub use plan::{
+    FrameVerdict, PLAN_REPLICAS_MAX, PlanFrame, PlanId, PlanOutcome, PlanRefusal, RewritePlan,
+};
 pub use report::{
     Damage, FormatError, IgnoreAll, LogStatistics, RecoveryError, RecoveryReport, RecoveryVisitor,
 };

@@ -1,6 +1,6 @@
 //! The log's state and its one `match` over events. Parts: `append.rs` (append, group commit), `replicas.rs` (control operations, offsets),
 //! `prepare.rs` (segments ahead of need), `sealing.rs` (footers), `read.rs` (reads), `checkpoint.rs`, `reserve.rs`, `recovery.rs`, `retention.rs`,
-//! `rewrite.rs`, `scrub.rs`, `closing.rs`.
+//! `rewrite.rs`, `plan.rs`, `scrub.rs`, `closing.rs`.
 
 use crate::append::{Filling, InFlight};
 use crate::buffer::{AlignedBuffer, BufferPool};
@@ -17,7 +17,7 @@ use crate::read::{ReadIo, Reader};
 use crate::report::LogStatistics;
 use crate::reserve::Reserve;
 use crate::retention::Retention;
-use crate::rewrite::Rewriter;
+use crate::rewrite::{RewriteIo, Rewriter};
 use crate::scrub::Scrubber;
 use crate::sealing::Sealing;
 use crate::segments::{SegmentState, SegmentTable};
@@ -96,7 +96,7 @@ pub(crate) enum Purpose {
     Read(ReadIo),
     Checkpoint,
     Reserve,
-    Rewrite,
+    Rewrite(RewriteIo),
     Scrub,
     Ignored,
 }
@@ -125,7 +125,7 @@ impl Log {
             Purpose::Read(read) => self.read_io_done(now, read, result, out),
             Purpose::Checkpoint => self.checkpoint_io_done(now, result, out),
             Purpose::Reserve => self.reserve_made(now, result),
-            Purpose::Rewrite => self.rewrite_io_done(now, result, out),
+            Purpose::Rewrite(io) => self.rewrite_io_done(now, io, result, out),
             Purpose::Scrub => self.scrub_io_done(now, result, out),
             Purpose::Ignored => {}
         }
@@ -343,6 +343,10 @@ impl Log {
         statistics.replicas = self.slots.live();
         statistics.slot_bytes = self.slots.memory_bytes();
         statistics.extents = self.slots.extent_count();
+        statistics.segments_unclustered = self.rewriter.pace.unclustered;
+        statistics.rewrite_debt_bytes = self.rewriter.pace.debt_bytes;
+        statistics.rewrite_debt_ms = self.rewrite_debt_ms();
+        statistics.produce_throttle_ms = u64::from(self.produce_throttle_ms());
         statistics.deletions_frozen = self.retention.frozen();
         statistics.out_of_space = self.out_of_space();
         statistics.offline = self.offline.is_some();

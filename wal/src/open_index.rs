@@ -41,6 +41,13 @@ impl OpenIndex {
         }
     }
 
+    /// Forgets frames that begin within `[base, end)`.
+    pub(crate) fn forget(&mut self, replica: ReplicaId, base: i64, end: i64) {
+        if let Some(frames) = self.frames.get_mut(&replica) {
+            frames.retain(|frame| frame.base < base || frame.base >= end);
+        }
+    }
+
     pub(crate) fn remove(&mut self, replica: ReplicaId) {
         self.frames.remove(&replica);
     }

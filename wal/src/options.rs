@@ -67,6 +67,18 @@ pub struct LogOptions {
     pub boot_gap_ms_max: i64,
     /// Segments are rewritten when more than this share of their bytes is dead, in percent; 100 or more: never.
     pub rewrite_dead_percent_min: u64,
+    /// A segment with so few extents counts as clustered, and is never moved for it.
+    pub clustered_extents_max: u32,
+    /// Clustering begins at this many unclustered segments (of several expiry classes), and takes up to 64 together.
+    pub unclustered_segments_min: usize,
+    /// Under load, rewriting writes at most this share of what group commits write, in percent.
+    pub rewrite_ingest_percent: u64,
+    /// But it may always write so much: a device hardly notices, and a trickle of appends is no load.
+    pub rewrite_bytes_per_second_min: u64,
+    /// An edit moves this many extents at most, and one step logs one edit.
+    pub edit_extents_max: usize,
+    /// Producers are throttled when the debt of rewriting passes this much time at its present rate.
+    pub rewrite_debt_ms_max: u64,
     /// Every sealed segment is read and verified once in this time; 0: never.
     pub scrub_period_ms: u64,
 }
@@ -104,6 +116,12 @@ impl Default for LogOptions {
             clock_step_ms_max: 5 * 60_000,
             boot_gap_ms_max: 7 * 86_400_000,
             rewrite_dead_percent_min: 50,
+            clustered_extents_max: 16,
+            unclustered_segments_min: 32,
+            rewrite_ingest_percent: 30,
+            rewrite_bytes_per_second_min: 8 << 20,
+            edit_extents_max: 256,
+            rewrite_debt_ms_max: 600_000,
             scrub_period_ms: 14 * 86_400_000,
         }
     }

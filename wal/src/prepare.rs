@@ -118,9 +118,32 @@ impl Log {
     }
 
     fn spares_wanted(&self) -> u64 {
-        (self.preparer.bytes_per_second * SPARE_SECONDS)
+        let spares = (self.preparer.bytes_per_second * SPARE_SECONDS)
             .div_ceil(self.segment_bytes)
-            .clamp(1, SPARES_MAX)
+            .clamp(1, SPARES_MAX);
+        spares + u64::from(self.rewriter.wants_segment)
+    }
+
+    /// The measured rate of group commits.
+    pub(crate) fn ingest_bytes_per_second(&self) -> u64 {
+        self.preparer.bytes_per_second
+    }
+
+    /// Segments that rewriting may take: those that are free or could be made, but for the one that the log goes on in.
+    pub(crate) fn segments_for_rewriting(&self) -> u64 {
+        let free = self.segments.count(SegmentState::Free) as u64;
+        let possible = self
+            .segments_possible()
+            .saturating_sub(self.segments.len() as u64);
+        let kept = u64::from(self.preparer.ready.is_none() && self.preparer.preparing.is_none());
+        (free + possible).saturating_sub(kept)
+    }
+
+    /// A free segment for rewriting, when the log has its next one.
+    pub(crate) fn free_for_rewriting(&self) -> Option<u32> {
+        let free = self.segments.first_free()?;
+        let kept = self.preparer.ready.is_none() && self.preparer.preparing.is_none();
+        (!kept || self.segments.count(SegmentState::Free) > 1).then_some(free)
     }
 
     fn measure_rate(&mut self, now: Now) {
@@ -243,7 +266,7 @@ impl Log {
         let kind = self.segments.at(file).kind;
         let failed = expect_done(result).err();
         if kind == SegmentKind::Rewritten {
-            self.rewrite_segment_ready(file, failed.is_none(), out);
+            self.rewrite_segment_ready(now, file, failed, out);
             return;
         }
         self.preparer.preparing = None;

@@ -190,8 +190,18 @@ pub struct LogStatistics {
     pub bytes_live: u64,
     /// Bytes in sealed segments that do not.
     pub bytes_dead: u64,
-    /// Bytes moved by rewriting.
+    /// Bytes written by rewriting, footers apart.
     pub bytes_rewritten: u64,
+    /// Segments whose frames were moved together by partition and expiry.
+    pub segments_clustered: u64,
+    /// Sealed segments in which many partitions of several expiry classes lie interleaved, as of the last look.
+    pub segments_unclustered: u64,
+    /// Live bytes that rewriting is due to move, as of the last look.
+    pub rewrite_debt_bytes: u64,
+    /// How long that takes at the rate that rewriting has under the present load, in milliseconds.
+    pub rewrite_debt_ms: u64,
+    /// How long producers are to be throttled because of it, in milliseconds.
+    pub produce_throttle_ms: u64,
     /// Bytes verified by the scrub.
     pub bytes_scrubbed: u64,
     /// Frames found damaged.

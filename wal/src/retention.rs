@@ -14,6 +14,25 @@ const GROWN_MAX: usize = 4_096;
 /// Policies are interned in 16 bits.
 const POLICIES_MAX: usize = u16::MAX as usize;
 
+/// When frames will go: those of one class are kept together when they are moved, so that most segments die whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExpiryClass {
+    /// Within six hours.
+    Hours,
+    /// Within three days.
+    Days,
+    /// Later, or when a size is passed.
+    Later,
+    /// Not by age or size: kept for ever, or compacted.
+    Never,
+}
+
+impl ExpiryClass {
+    pub(crate) const COUNT: usize = Self::Never as usize + 1;
+}
+
+const HOUR_MS: i64 = 3_600_000;
+
 #[derive(Debug)]
 pub(crate) struct Retention {
     policies: Vec<RetentionPolicy>,
@@ -95,6 +114,37 @@ impl Log {
         // The reference stays while frozen and while steps are small: many small steps add up to a large one, slow drift is forgiven hourly.
         if !self.retention.frozen && monotonic_ms > 3_600_000 {
             self.retention.clock = Some(now);
+        }
+    }
+
+    /// When frames of this replica with this largest timestamp will go, as its policy says now.
+    pub(crate) fn expiry_class(
+        &self,
+        replica: ReplicaId,
+        max_timestamp: i64,
+        wall_ms: i64,
+    ) -> ExpiryClass {
+        let policy = self.slots.get(replica).map_or(0, |slot| slot.policy);
+        let policy = self.retention.policies[usize::from(policy)];
+        if policy.ms < 0 {
+            return if policy.bytes < 0 {
+                ExpiryClass::Never
+            } else {
+                ExpiryClass::Later
+            };
+        }
+        let written_ms = if max_timestamp < 0 {
+            wall_ms
+        } else {
+            max_timestamp
+        };
+        let left_ms = written_ms.saturating_add(policy.ms).saturating_sub(wall_ms);
+        if left_ms <= 6 * HOUR_MS {
+            ExpiryClass::Hours
+        } else if left_ms <= 72 * HOUR_MS {
+            ExpiryClass::Days
+        } else {
+            ExpiryClass::Later
         }
     }
 

@@ -1,164 +1,429 @@
-//! Rewriting: segments that are mostly dead give their live frames to a new one, sorted by replica and offset, in steps of at most 256 KiB.
-//! The new segment and its footer are durable before the edit that names it enters the log; the old ones are free when a later checkpoint
-//! holds (`checkpoint.rs`). An edit moves an extent only if it still lies where it was read from, so truncations, deletions and a moved
-//! log start meanwhile are simply respected. A crash before the edit leaves a segment that nobody names: it is free.
+//! Rewriting: live frames of old segments go into new ones, sorted by replica and offset, and parted by when they expire. One mechanism
+//! cleans what is mostly dead, clusters what lies interleaved (`rewrite_choice.rs`) and carries out plans (`plan.rs`), extent by extent
+//! (`rewrite_source.rs`), through a window of frames. A new segment and its footer are durable before the edit that names it enters the log
+//! (`edit.rs`); the old ones are free when a later checkpoint holds (`checkpoint.rs`). A crash before the edit leaves a segment that nobody
+//! names: it is free. `rewrite_target.rs` fills the new segments.
 
-use crate::buffer::AlignedBuffer;
-use crate::control::{Control, MovedExtent};
-use crate::footer::{FooterWriter, IndexEntry, decode_index_page, footer_bytes_max};
-use crate::io::{BLOCK_BYTES, FileName, IoClass, IoFailure, IoResult, Output};
-use crate::layout::{FRAME_HEADER_BYTES, SegmentKind, frame_bytes, seal_frame};
-use crate::log::{Log, Purpose, expect_data, expect_done};
+use crate::footer::{IndexEntry, decode_fences, decode_index_page};
+use crate::io::{BLOCK_BYTES, FileName, IoClass, IoFailure, IoFailureKind, IoResult, Output};
+use crate::log::{Log, Purpose, expect_data};
+use crate::plan::{PlanId, Planning, RewritePlan};
 use crate::read::sound_payload;
-use crate::segments::{Segment, SegmentRecord, SegmentState};
+use crate::retention::ExpiryClass;
+use crate::rewrite_choice::Pace;
+use crate::rewrite_source::{Next, Unit, Walk};
+use crate::rewrite_target::Target;
 use crate::types::{DamagedRange, Now, Offset, ReplicaId};
-use std::collections::BTreeSet;
+use bytes::Bytes;
+use std::collections::{BTreeSet, VecDeque};
 
-/// Output of one step.
-const STEP_BYTES: usize = 256 << 10;
-/// Segments joined into one at most.
-const SOURCES_MAX: usize = 16;
+/// Frames that a window takes, in number and bytes.
+const WINDOW_FRAMES_MAX: usize = 4_096;
+const WINDOW_BYTES_MAX: usize = 8 << 20;
+/// One read, unless a frame is longer.
+const READ_BYTES_MAX: u64 = 256 << 10;
+/// Neighbouring frames with a smaller hole between them come in one read.
+const GAP_BYTES_MAX: u64 = 16 << 10;
+/// Reads at a time.
+const READS_MAX: usize = 4;
 /// Between two looks for something to rewrite.
 const LOOK_EVERY_US: u64 = 1_000_000;
-/// After a failed request.
-const RETRY_US: u64 = 60_000_000;
-/// Moved extents per control record.
-const MOVED_PER_RECORD_MAX: usize = 1_024;
+/// After a failed request, or when a segment could not be emptied.
+const HOLD_US: u64 = 60_000_000;
 
-/// A frame to be moved.
-#[derive(Clone, Copy, Debug)]
-struct Source {
-    replica: ReplicaId,
-    file: u32,
-    entry: IndexEntry,
+/// A frame on its way.
+#[derive(Debug)]
+pub(crate) struct WindowFrame {
+    pub replica: ReplicaId,
+    pub file: u32,
+    pub entry: IndexEntry,
+    pub part: usize,
+    /// Its extent's place in the target's list.
+    pub moved: usize,
+    /// Header and payload, once read and found sound.
+    pub bytes: Option<Bytes>,
+}
+
+/// Where a job stands.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// Extents are gathered into the window.
+    Gathering,
+    /// Index pages, from the first of these, or (none) the fence keys of a segment are read.
+    Indexing { file: u32, first: Option<u32> },
+    /// A segment for this part is awaited, or its header is being written.
+    Opening { part: usize, asked: bool },
+    /// The window's frames are read.
+    Reading,
+    /// Frames from `next` to `end` of the window go to the targets.
+    Placing { next: usize, end: usize },
+    /// A plan's caller decides on the frames from `next` to `end`.
+    Deciding { next: usize, end: usize },
+    /// A target's last frames, footer and sync; then its extents are moved.
+    Closing { part: usize, step: Close },
+}
+
+/// Steps of closing a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Close {
+    Rest,
+    Footer,
+    Sync,
+    Edit { next: usize },
+}
+
+/// One request of a job.
+#[derive(Debug)]
+pub(crate) struct RewriteIo {
+    pub job: u64,
+    pub what: RewriteWhat,
 }
 
 #[derive(Debug)]
-enum Stage {
-    /// The new segment's header is being written.
-    Preparing,
-    /// Indexes of the old segments are read, this one now.
-    Indexing { source: usize },
-    /// Frames of a step are read, one stretch at a time, this one now.
-    Reading {
-        frame: usize,
+pub(crate) enum RewriteWhat {
+    /// Index pages or fence keys at this position.
+    Index { position: u64, length: usize },
+    /// These of the window's frames.
+    Frames {
+        frames: Vec<usize>,
         position: u64,
         length: usize,
     },
-    /// A step is being written.
-    Writing,
-    /// The footer is being written.
-    Footer,
-    /// All of it is being made durable.
-    Syncing,
+    /// A write or sync of a target.
+    Output,
 }
 
+/// A rewrite under way.
 #[derive(Debug)]
-struct Plan {
-    target: u32,
-    sources: Vec<u32>,
-    frames: Vec<Source>,
-    /// Frames before this one are in the output.
-    next: usize,
-    /// Output that is not written yet; begins at `written` of the target.
-    output: Vec<u8>,
-    written: u64,
-    entries: Vec<(ReplicaId, IndexEntry)>,
-    stage: Stage,
+pub(crate) struct Job {
+    pub id: u64,
+    pub walk: Walk,
+    pub planning: Option<Planning>,
+    pub parts: usize,
+    pub clustering: bool,
+    pub wall_ms: i64,
+    /// The extent whose frames go into the window next.
+    unit: Option<Unit>,
+    /// And its part and place in the target's list, once it has one.
+    placed: Option<(usize, usize)>,
+    pub window: Vec<WindowFrame>,
+    window_bytes: usize,
+    window_bytes_max: usize,
+    /// Groups of the window's frames to be read, each in one read.
+    reads: VecDeque<Vec<usize>>,
+    pub targets: [Option<Target>; ExpiryClass::COUNT],
+    pinned: BTreeSet<u32>,
+    pub outstanding: usize,
+    pub failed: Option<IoFailure>,
+    /// The walk is at its end.
+    pub ended: bool,
+    pub moved_any: bool,
+    /// What it writes now is charged to the budget.
+    pub charged: bool,
+    pub stage: Stage,
 }
 
 /// At most one rewrite at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Rewriter {
-    plan: Option<Plan>,
+    pub job: Option<Job>,
+    pub next_job: u64,
+    /// A plan that waits for its turn.
+    pub waiting_plan: Option<(PlanId, RewritePlan)>,
+    pub next_plan: u64,
     look_at_us: u64,
+    pub pace: Pace,
+    /// The segment that edits are being logged for: it is not free, though perhaps empty yet.
+    pub editing: Option<u32>,
+    /// A job waits for a free segment.
+    pub wants_segment: bool,
+}
+
+/// What a step of a job came to.
+pub(crate) enum Step {
+    Again,
+    Wait,
+    Done,
+    Failed(Option<IoFailure>),
+}
+
+impl Job {
+    pub(crate) fn new(id: u64, walk: Walk, parts: usize, wall_ms: i64) -> Self {
+        Self {
+            id,
+            pinned: walk.files(),
+            walk,
+            planning: None,
+            parts,
+            clustering: false,
+            wall_ms,
+            unit: None,
+            placed: None,
+            window: Vec::new(),
+            window_bytes: 0,
+            window_bytes_max: WINDOW_BYTES_MAX,
+            reads: VecDeque::new(),
+            targets: Default::default(),
+            outstanding: 0,
+            failed: None,
+            ended: false,
+            moved_any: false,
+            charged: false,
+            stage: Stage::Gathering,
+        }
+    }
+
+    fn window_is_full(&self) -> bool {
+        self.window.len() >= WINDOW_FRAMES_MAX || self.window_bytes >= self.window_bytes_max
+    }
+
+    /// The unit's frames go into the window, as many as fit.
+    fn take_unit(&mut self) {
+        let (Some(unit), Some((part, moved))) = (&mut self.unit, self.placed) else {
+            return;
+        };
+        while let Some(entry) = unit.entries.pop_front() {
+            self.window_bytes += entry.frame_bytes();
+            self.window.push(WindowFrame {
+                replica: unit.replica,
+                file: unit.extent.segment,
+                entry,
+                part,
+                moved,
+                bytes: None,
+            });
+            if self.window.len() >= WINDOW_FRAMES_MAX || self.window_bytes >= self.window_bytes_max
+            {
+                break;
+            }
+        }
+        if unit.entries.is_empty() {
+            (self.unit, self.placed) = (None, None);
+        }
+    }
+
+    /// Frames of the window that lie behind one another come in one read.
+    fn group_reads(&mut self) {
+        let window = &self.window;
+        let mut order: Vec<usize> = (0..window.len()).collect();
+        order.sort_unstable_by_key(|at| (window[*at].file, window[*at].entry.position));
+        let mut group: Vec<usize> = Vec::new();
+        let (mut start, mut end) = (0, 0);
+        for at in order {
+            let frame = &window[at];
+            let (from, to) = frame.blocks();
+            let joins = group.first().is_some_and(|first| {
+                window[*first].file == frame.file
+                    && from <= end + GAP_BYTES_MAX
+                    && to.max(end) - start <= READ_BYTES_MAX
+            });
+            if !joins && !group.is_empty() {
+                self.reads.push_back(std::mem::take(&mut group));
+            }
+            if group.is_empty() {
+                (start, end) = (from, to);
+            }
+            end = end.max(to);
+            group.push(at);
+        }
+        if !group.is_empty() {
+            self.reads.push_back(group);
+        }
+    }
+}
+
+impl WindowFrame {
+    /// The blocks it lies in.
+    fn blocks(&self) -> (u64, u64) {
+        let start = u64::from(self.entry.position);
+        let end = start + self.entry.frame_bytes() as u64;
+        (
+            start & !(BLOCK_BYTES as u64 - 1),
+            end.next_multiple_of(BLOCK_BYTES as u64),
+        )
+    }
 }
 
 impl Log {
-    /// Looks for something to rewrite now and then; everything else follows from finished requests.
+    /// Looks for something to rewrite now and then, and goes on with what waits for time or space.
     pub(crate) fn proceed_rewrite(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.rewriter.plan.is_some()
-            || self.shutting_down
-            || now.monotonic_us < self.rewriter.look_at_us
-        {
+        if self.rewriter.job.is_some() {
+            self.drive_rewrite(now, out);
+            return;
+        }
+        if self.shutting_down || self.start_waiting_plan(now, out) {
+            return;
+        }
+        if now.monotonic_us < self.rewriter.look_at_us {
             return;
         }
         self.rewriter.look_at_us = now.monotonic_us + LOOK_EVERY_US;
-        let sources = self.choose_sources();
-        if sources.len() < 2 {
-            return;
-        }
-        let Some(target) = self.segments.first_free() else {
+        let Some(choice) = self.choose_rewrite(now) else {
             return;
         };
-        for &file in &sources {
+        let walk = Walk::Segments(self.merge_of(&choice.sources));
+        let mut job = Job::new(self.rewriter.next_job, walk, choice.parts, now.wall_ms);
+        job.clustering = choice.clustering;
+        self.begin_job(now, job, out);
+    }
+
+    pub(crate) fn begin_job(&mut self, now: Now, mut job: Job, out: &mut Vec<Output>) {
+        self.rewriter.next_job += 1;
+        job.window_bytes_max = WINDOW_BYTES_MAX.min(self.segment_bytes as usize / 2);
+        for &file in &job.pinned {
             self.segments.at(file).pins += 1;
         }
-        self.write_segment_header(target, SegmentKind::Rewritten, out);
-        self.rewriter.plan = Some(Plan {
-            target,
-            sources,
-            frames: Vec::new(),
-            next: 0,
-            output: Vec::new(),
-            written: BLOCK_BYTES as u64,
-            entries: Vec::new(),
-            stage: Stage::Preparing,
-        });
+        self.rewriter.job = Some(job);
+        self.drive_rewrite(now, out);
     }
 
-    /// The emptiest sealed segments that together fit one, each dead enough; at least two, else nothing is gained.
-    fn choose_sources(&self) -> Vec<u32> {
-        let least_dead = self.options.rewrite_dead_percent_min;
-        let mut candidates: Vec<(u64, u32)> = self
-            .segments
-            .iter()
-            .filter(|(_, segment)| segment.state == SegmentState::Sealed && segment.extents > 0)
-            .filter(|(_, segment)| {
-                let data = u64::from(segment.data_end);
-                data.saturating_sub(segment.live_bytes) * 100 > data * least_dead
-            })
-            .map(|(file, segment)| (segment.live_bytes, file))
-            .collect();
-        candidates.sort_unstable();
-        let mut room = self.segment_bytes / 4 * 3;
-        let mut chosen = Vec::new();
-        for (live, file) in candidates.into_iter().take(SOURCES_MAX) {
-            if live > room {
-                break;
+    /// As far as the job gets without waiting: about one window.
+    pub(crate) fn drive_rewrite(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Some(mut job) = self.rewriter.job.take() else {
+            return;
+        };
+        if job.outstanding > 0 {
+            if job.failed.is_none() && matches!(job.stage, Stage::Reading) {
+                self.issue_frame_reads(&mut job, out);
             }
-            room -= live;
-            chosen.push(file);
+            self.rewriter.job = Some(job);
+            return;
         }
-        chosen
+        let mut stopped = (self.shutting_down || self.offline.is_some()).then_some(None);
+        stopped = stopped.or(job.failed.take().map(Some));
+        let ended = loop {
+            if let Some(failure) = stopped {
+                break Step::Failed(failure);
+            }
+            match self.step_rewrite(&mut job, now, out) {
+                Step::Again => {}
+                Step::Wait => {
+                    self.rewriter.job = Some(job);
+                    return;
+                }
+                end => break end,
+            }
+        };
+        self.end_job(now, job, ended, out);
     }
 
-    pub(crate) fn rewrite_segment_ready(&mut self, file: u32, done: bool, out: &mut Vec<Output>) {
-        self.segments.set_state(file, SegmentState::Rewriting);
-        if done {
-            self.read_index(0, out)
-        } else {
-            self.give_up_rewrite(None, out)
+    fn step_rewrite(&mut self, job: &mut Job, now: Now, out: &mut Vec<Output>) -> Step {
+        match job.stage {
+            Stage::Gathering => self.gather_extents(job, now, out),
+            Stage::Opening { part, asked } => self.open_target(job, part, asked, out),
+            Stage::Indexing { .. } => Step::Wait,
+            Stage::Reading => {
+                if job.reads.is_empty() {
+                    job.stage = self.decide_or_place(job, 0, out);
+                    Step::Again
+                } else {
+                    self.issue_frame_reads(job, out);
+                    Step::Wait
+                }
+            }
+            Stage::Deciding { .. } => Step::Wait,
+            Stage::Placing { next, end } => self.place_frames(job, next, end, out),
+            Stage::Closing { part, step } => self.close_target(job, part, step, now, out),
         }
     }
 
-    /// Reads the index of a source, or, past the last, plans.
-    fn read_index(&mut self, source: usize, out: &mut Vec<Output>) {
-        let Some(plan) = &mut self.rewriter.plan else {
+    /// Fills the window; then its frames are read, once the budget allows.
+    fn gather_extents(&mut self, job: &mut Job, now: Now, out: &mut Vec<Output>) -> Step {
+        job.take_unit();
+        let closing = job.closing();
+        if job.window_is_full() || (!job.window.is_empty() && (job.ended || closing.is_some())) {
+            let Some(charged) = self.may_rewrite(now) else {
+                return Step::Wait;
+            };
+            job.charged = charged;
+            job.group_reads();
+            job.stage = Stage::Reading;
+            return Step::Again;
+        }
+        if let Some(part) = closing {
+            let step = Close::Rest;
+            job.stage = Stage::Closing { part, step };
+            return Step::Again;
+        }
+        if job.ended {
+            return Step::Done;
+        }
+        if job.unit.is_some() {
+            self.assign_unit(job);
+            return Step::Again;
+        }
+        match self.next_unit(&mut job.walk) {
+            Next::Unit(unit) => {
+                if job.pinned.insert(unit.extent.segment) {
+                    self.segments.at(unit.extent.segment).pins += 1;
+                }
+                job.unit = (!unit.entries.is_empty()).then_some(unit);
+                Step::Again
+            }
+            Next::Pages { file, first, count } => {
+                let position = u64::from(self.segments.at(file).footer_position)
+                    + u64::from(first) * BLOCK_BYTES as u64;
+                let length = count as usize * BLOCK_BYTES;
+                self.read_index(job, file, Some(first), position, length, out)
+            }
+            Next::Fences { file } => {
+                let segment = self.segments.at(file);
+                let position = u64::from(segment.footer_position)
+                    + u64::from(segment.index_pages) * BLOCK_BYTES as u64;
+                let pages = (segment.index_pages as usize).div_ceil(crate::footer::FENCES_PER_PAGE);
+                self.read_index(job, file, None, position, pages * BLOCK_BYTES, out)
+            }
+            Next::End => {
+                job.ended = true;
+                Step::Again
+            }
+        }
+    }
+
+    /// The extent gets its place in a target: that of its part, when there is room, else a fresh one.
+    fn assign_unit(&mut self, job: &mut Job) {
+        let Some(unit) = &job.unit else {
             return;
         };
-        let Some(&file) = plan.sources.get(source) else {
-            self.plan_frames(out);
-            return;
-        };
-        plan.stage = Stage::Indexing { source };
-        let segment = self.segments.at(file);
-        let (position, length) = (
-            u64::from(segment.footer_position),
-            segment.index_pages as usize * BLOCK_BYTES,
-        );
+        let timestamp = unit.extent.max_timestamp;
+        let part = self.part_of(unit.replica, timestamp, job.wall_ms, job.parts);
+        match &mut job.targets[part] {
+            None => job.stage = Stage::Opening { part, asked: false },
+            Some(target) if target.takes(unit, self.segment_bytes) => {
+                let moved = target.expect(unit, job.planning.is_some());
+                job.placed = Some((part, moved));
+            }
+            Some(target) => target.full = true,
+        }
+    }
+
+    fn read_index(
+        &mut self,
+        job: &mut Job,
+        file: u32,
+        first: Option<u32>,
+        position: u64,
+        length: usize,
+        out: &mut Vec<Output>,
+    ) -> Step {
+        job.stage = Stage::Indexing { file, first };
+        job.outstanding += 1;
+        let what = RewriteWhat::Index { position, length };
+        self.read_for_job(job.id, what, file, position, length, out);
+        Step::Wait
+    }
+
+    fn read_for_job(
+        &mut self,
+        job: u64,
+        what: RewriteWhat,
+        file: u32,
+        position: u64,
+        length: usize,
+        out: &mut Vec<Output>,
+    ) {
         self.read_file(
-            Purpose::Rewrite,
+            Purpose::Rewrite(RewriteIo { job, what }),
             FileName::Segment(file),
             position,
             length,
@@ -167,369 +432,175 @@ impl Log {
         );
     }
 
-    pub(crate) fn rewrite_io_done(&mut self, now: Now, result: IoResult, out: &mut Vec<Output>) {
-        let Some(plan) = &mut self.rewriter.plan else {
-            return;
-        };
-        match plan.stage {
-            Stage::Preparing => {}
-            Stage::Indexing { source } => self.index_read(now, source, result, out),
-            Stage::Reading {
-                frame,
+    fn issue_frame_reads(&mut self, job: &mut Job, out: &mut Vec<Output>) {
+        while job.outstanding < READS_MAX {
+            let Some(frames) = job.reads.pop_front() else {
+                return;
+            };
+            let file = job.window[frames[0]].file;
+            let position = job.window[frames[0]].blocks().0;
+            let ends = frames.iter().map(|at| job.window[*at].blocks().1);
+            let length = (ends.max().unwrap_or(position) - position) as usize;
+            job.outstanding += 1;
+            let what = RewriteWhat::Frames {
+                frames,
                 position,
                 length,
-            } => self.frames_read(now, frame, position, length, result, out),
-            Stage::Writing => match expect_done(result) {
-                Ok(()) => self.next_step(out),
-                Err(failure) => self.rewrite_failed(now, failure, out),
-            },
-            Stage::Footer => match expect_done(result) {
-                Ok(()) => {
-                    plan.stage = Stage::Syncing;
-                    let file = FileName::Segment(plan.target);
-                    self.sync_file(Purpose::Rewrite, file, out);
-                }
-                Err(failure) => self.rewrite_failed(now, failure, out),
-            },
-            Stage::Syncing => match expect_done(result) {
-                Ok(()) => self.log_edit(now, out),
-                Err(failure) => self.rewrite_failed(now, failure, out),
-            },
-        }
-    }
-
-    fn index_read(&mut self, now: Now, source: usize, result: IoResult, out: &mut Vec<Output>) {
-        let Some(file) = self.rewriter.plan.as_ref().map(|plan| plan.sources[source]) else {
-            return;
-        };
-        let segment = self.segments.at(file);
-        let (nonce, position, pages) = (
-            segment.nonce,
-            u64::from(segment.footer_position),
-            segment.index_pages,
-        );
-        let data = match expect_data(result, pages as usize * BLOCK_BYTES) {
-            Ok(data) => data,
-            Err(failure) => return self.rewrite_failed(now, failure, out),
-        };
-        let mut live = Vec::new();
-        for (number, page) in data.chunks(BLOCK_BYTES).enumerate() {
-            let at = position + (number * BLOCK_BYTES) as u64;
-            let Some(entries) = decode_index_page(page, nonce, at, number as u32) else {
-                // A damaged index: this segment stays as it is, and is not chosen again for a while.
-                return self.rewrite_failed(
-                    now,
-                    IoFailure {
-                        kind: crate::io::IoFailureKind::Device,
-                        os_code: 0,
-                    },
-                    out,
-                );
             };
-            live.extend(
-                entries
-                    .into_iter()
-                    .filter(|(replica, entry)| self.lives_in(*replica, entry, file)),
-            );
+            self.read_for_job(job.id, what, file, position, length, out);
         }
-        if let Some(plan) = &mut self.rewriter.plan {
-            plan.frames
-                .extend(live.into_iter().map(|(replica, entry)| Source {
-                    replica,
-                    file,
-                    entry,
-                }));
-        }
-        self.read_index(source + 1, out);
     }
 
-    fn lives_in(&self, replica: ReplicaId, entry: &IndexEntry, file: u32) -> bool {
-        self.slots
-            .extents_from(replica, entry.last)
-            .take_while(|extent| extent.base <= entry.base)
-            .any(|extent| extent.segment == file && entry.last < extent.end)
-    }
-
-    fn plan_frames(&mut self, out: &mut Vec<Output>) {
-        let segment_bytes = self.segment_bytes;
-        let Some(plan) = &mut self.rewriter.plan else {
-            return;
-        };
-        let fits = |frames: &[Source]| {
-            let data: usize = frames
-                .iter()
-                .map(|frame| frame_bytes(frame.entry.payload_bytes as usize))
-                .sum();
-            (2 * BLOCK_BYTES + data + footer_bytes_max(frames.len())) as u64 <= segment_bytes
-        };
-        while !fits(&plan.frames) {
-            let Some(file) = plan.sources.pop() else {
-                break;
-            };
-            plan.frames.retain(|frame| frame.file != file);
-            self.segments.at(file).pins -= 1;
-        }
-        plan.frames
-            .sort_unstable_by_key(|frame| (frame.replica, frame.entry.base));
-        if plan.frames.is_empty() {
-            return self.give_up_rewrite(None, out);
-        }
-        self.next_step(out);
-    }
-
-    /// Reads the next frames, or finishes.
-    fn next_step(&mut self, out: &mut Vec<Output>) {
-        let Some(plan) = &mut self.rewriter.plan else {
-            return;
-        };
-        let Some(first) = plan.frames.get(plan.next).copied() else {
-            return self.finish_output(out);
-        };
-        // Frames that lie behind one another come in one read.
-        let start = u64::from(first.entry.position) & !(BLOCK_BYTES as u64 - 1);
-        let mut end = 0;
-        for frame in &plan.frames[plan.next..] {
-            let frame_start = u64::from(frame.entry.position);
-            let frame_end = (frame_start + frame.entry.frame_bytes() as u64)
-                .next_multiple_of(BLOCK_BYTES as u64);
-            let joins = frame.file == first.file
-                && frame_start >= start
-                && frame_start <= end + BLOCK_BYTES as u64
-                && frame_end - start <= STEP_BYTES as u64;
-            if end != 0 && !joins {
-                break;
-            }
-            end = frame_end.max(end);
-        }
-        let length = (end - start) as usize;
-        plan.stage = Stage::Reading {
-            frame: plan.next,
-            position: start,
-            length,
-        };
-        self.read_file(
-            Purpose::Rewrite,
-            FileName::Segment(first.file),
-            start,
-            length,
-            IoClass::Background,
-            out,
-        );
-    }
-
-    fn frames_read(
+    pub(crate) fn rewrite_io_done(
         &mut self,
         now: Now,
-        first: usize,
-        position: u64,
-        length: usize,
+        io: RewriteIo,
         result: IoResult,
         out: &mut Vec<Output>,
     ) {
-        let data = match expect_data(result, length) {
-            Ok(data) => data,
-            Err(failure) => return self.rewrite_failed(now, failure, out),
-        };
-        let Some(mut plan) = self.rewriter.plan.take() else {
+        let Some(mut job) = self.rewriter.job.take_if(|job| job.id == io.job) else {
             return;
         };
-        let file = plan.frames[first].file;
-        let nonce = self.segments.at(file).nonce;
-        let target_nonce = self.segments.at(plan.target).nonce;
-        while let Some(frame) = plan.frames.get(plan.next).copied() {
-            let start = u64::from(frame.entry.position);
-            let end = start + frame.entry.frame_bytes() as u64;
-            if frame.file != file || start < position || end > position + length as u64 {
-                break;
-            }
-            plan.next += 1;
-            let bytes = &data[(start - position) as usize..(end - position) as usize];
-            if sound_payload(nonce, frame.replica, &frame.entry, bytes).is_none() {
-                let range = DamagedRange {
-                    first: Offset(frame.entry.base),
-                    last: Offset(frame.entry.last),
-                };
-                self.mark_damaged(frame.replica, range, file, start, out);
-                continue;
-            }
-            plan.take_frame(target_nonce, &frame, bytes);
-        }
-        self.statistics.bytes_rewritten += length as u64;
-        let whole = plan.output.len() / BLOCK_BYTES * BLOCK_BYTES;
-        self.rewriter.plan = Some(plan);
-        if whole >= STEP_BYTES {
-            self.write_output(whole, out)
-        } else {
-            self.next_step(out)
-        }
-    }
-
-    fn write_output(&mut self, bytes: usize, out: &mut Vec<Output>) {
-        let Some(plan) = &mut self.rewriter.plan else {
-            return;
-        };
-        let mut buffer = AlignedBuffer::new(bytes);
-        buffer.copy_from_slice(&plan.output[..bytes]);
-        plan.output.drain(..bytes);
-        let (file, position) = (FileName::Segment(plan.target), plan.written);
-        plan.written += bytes as u64;
-        plan.stage = Stage::Writing;
-        self.write(
-            Purpose::Rewrite,
-            file,
-            position,
-            buffer.freeze(),
-            false,
-            IoClass::Background,
-            out,
-        );
-    }
-
-    /// The rest of the frames, then the footer.
-    fn finish_output(&mut self, out: &mut Vec<Output>) {
-        let Some(plan) = &mut self.rewriter.plan else {
-            return;
-        };
-        if plan.entries.is_empty() {
-            return self.give_up_rewrite(None, out);
-        }
-        if !plan.output.is_empty() {
-            let bytes = plan.output.len().next_multiple_of(BLOCK_BYTES);
-            plan.output.resize(bytes, 0);
-            return self.write_output(bytes, out);
-        }
-        let (target, position) = (plan.target, plan.written);
-        let mut writer = FooterWriter::new(self.segments.at(target).nonce, position);
-        for (replica, entry) in &plan.entries {
-            writer.push(*replica, entry);
-        }
-        let (pages, index_pages, fences) = writer.finish();
-        plan.stage = Stage::Footer;
-        let segment = self.segments.at(target);
-        segment.data_end = position as u32;
-        segment.footer_position = position as u32;
-        segment.index_pages = index_pages;
-        segment.fences = Some(fences.into());
-        let mut buffer = AlignedBuffer::new(pages.len());
-        buffer.copy_from_slice(&pages);
-        self.write(
-            Purpose::Rewrite,
-            FileName::Segment(target),
-            position,
-            buffer.freeze(),
-            false,
-            IoClass::Background,
-            out,
-        );
-    }
-
-    /// The new segment is durable: from here on it is where these extents lie.
-    fn log_edit(&mut self, now: Now, out: &mut Vec<Output>) {
-        let Some(plan) = self.rewriter.plan.take() else {
-            return;
-        };
-        let mut moved: BTreeSet<(ReplicaId, u32)> = BTreeSet::new();
-        moved.extend(plan.frames.iter().map(|frame| (frame.replica, frame.file)));
-        let moved: Vec<MovedExtent> = moved
-            .into_iter()
-            .map(|(replica, old)| MovedExtent {
-                replica,
-                old,
-                base: i64::MIN,
-                end: i64::MAX,
-            })
-            .collect();
-        self.segments.set_state(plan.target, SegmentState::Sealed);
-        let record = self.segments.at(plan.target).record(plan.target);
-        let per_record = (self.payload_bytes_max() / 2 / 28).clamp(1, MOVED_PER_RECORD_MAX);
-        for moved in moved.chunks(per_record) {
-            self.log_control(&Control::SegmentEdit {
-                segment: Box::new(record.clone()),
-                moved: moved.to_vec(),
-            });
-            self.apply_edit(&record, moved);
-        }
-        for file in plan.sources {
-            self.segments.at(file).pins -= 1;
-        }
-        self.commit(now, out);
-    }
-
-    fn rewrite_failed(&mut self, now: Now, failure: IoFailure, out: &mut Vec<Output>) {
-        self.rewriter.look_at_us = now.monotonic_us + RETRY_US;
-        self.give_up_rewrite(Some(failure), out);
-    }
-
-    /// Nobody names the new segment: it is free again.
-    fn give_up_rewrite(&mut self, failure: Option<IoFailure>, out: &mut Vec<Output>) {
-        let Some(plan) = self.rewriter.plan.take() else {
-            return;
-        };
-        for file in plan.sources {
-            self.segments.at(file).pins -= 1;
-        }
-        self.segments.set_state(plan.target, SegmentState::Free);
-        if let Some(failure) = failure {
-            out.push(Output::Message(format!(
-                "rewriting into segment {} stopped ({failure})",
-                plan.target
-            )));
-        }
-    }
-
-    /// Extents that still lie where a rewrite read them now lie in its segment. The same at run time and in replay: the log's order decides.
-    pub(crate) fn apply_edit(&mut self, record: &SegmentRecord, moved: &[MovedExtent]) {
-        if self
-            .segments
-            .get(record.file)
-            .is_none_or(|segment| segment.nonce != record.nonce)
-        {
-            self.segments
-                .begin_life(record.file, Segment::from_record(record));
-        }
-        self.segments.set_state(record.file, SegmentState::Sealed);
-        for extent in moved {
-            if self.segments.get(extent.old).is_none() {
-                continue;
-            }
-            let change = self.slots.move_extents(
-                extent.replica,
-                extent.old,
-                record.file,
-                extent.base,
-                extent.end,
-            );
-            let old = self.segments.at(extent.old);
-            old.extents -= change.extents;
-            old.live_bytes -= change.bytes;
-            // Extents that lay there already may become neighbours of one another too: more may be joined than moved.
-            let new = self.segments.at(record.file);
-            new.extents += change.extents;
-            assert!(
-                change.joined == 0 || change.joined < new.extents,
-                "more extents were joined than the segment has"
-            );
-            new.extents -= change.joined;
-            new.live_bytes += change.bytes;
-        }
-    }
-}
-
-impl Plan {
-    /// A sound frame goes to the end of the output, sealed for its new place.
-    fn take_frame(&mut self, nonce: u64, frame: &Source, bytes: &[u8]) {
-        let at = self.output.len();
-        let position = self.written + at as u64;
-        self.output.extend_from_slice(bytes);
-        self.output
-            .resize(at + frame_bytes(bytes.len() - FRAME_HEADER_BYTES), 0);
-        seal_frame(nonce, position, &mut self.output[at..]);
-        self.entries.push((
-            frame.replica,
-            IndexEntry {
-                position: position as u32,
-                ..frame.entry
+        job.outstanding -= 1;
+        let done = match io.what {
+            RewriteWhat::Index { position, length } => expect_data(result, length)
+                .and_then(|data| self.take_index(&mut job, position, &data)),
+            RewriteWhat::Frames {
+                frames,
+                position,
+                length,
+            } => match expect_data(result, length) {
+                Ok(data) => {
+                    self.take_window_frames(&mut job, &frames, position, &data, out);
+                    Ok(())
+                }
+                // One of them is bad: each on its own, so that the others' segment is not blamed.
+                Err(_) if frames.len() > 1 => {
+                    job.reads.extend(frames.into_iter().map(|at| vec![at]));
+                    Ok(())
+                }
+                Err(failure) => {
+                    self.hold(job.window[frames[0]].file, now);
+                    Err(failure)
+                }
             },
-        ));
+            RewriteWhat::Output => crate::log::expect_done(result),
+        };
+        if let Err(failure) = done {
+            if let Stage::Indexing { file, .. } = job.stage {
+                self.hold(file, now);
+            }
+            job.failed = Some(failure);
+        }
+        self.rewriter.job = Some(job);
+        self.drive_rewrite(now, out);
+    }
+
+    /// This segment is left alone for a while.
+    pub(crate) fn hold(&mut self, file: u32, now: Now) {
+        self.segments.at(file).hold_until_us = now.monotonic_us + HOLD_US;
+    }
+
+    fn take_index(&mut self, job: &mut Job, position: u64, data: &Bytes) -> Result<(), IoFailure> {
+        let Stage::Indexing { file, first } = job.stage else {
+            return Ok(());
+        };
+        let damaged = IoFailure {
+            kind: IoFailureKind::Device,
+            os_code: 0,
+        };
+        let nonce = self.segments.at(file).nonce;
+        match first {
+            None => {
+                let fences = decode_fences(data, nonce, position).ok_or(damaged)?;
+                self.segments.at(file).fences = Some(fences.into());
+            }
+            Some(first) => {
+                let mut pages = Vec::new();
+                for (number, page) in data.chunks(BLOCK_BYTES).enumerate() {
+                    let at = position + (number * BLOCK_BYTES) as u64;
+                    let page = decode_index_page(page, nonce, at, first + number as u32);
+                    pages.push(page.ok_or(damaged)?);
+                }
+                job.walk.take_pages(file, first, pages);
+            }
+        }
+        job.stage = Stage::Gathering;
+        Ok(())
+    }
+
+    fn take_window_frames(
+        &mut self,
+        job: &mut Job,
+        frames: &[usize],
+        position: u64,
+        data: &Bytes,
+        out: &mut Vec<Output>,
+    ) {
+        let useful: usize = frames
+            .iter()
+            .map(|at| job.window[*at].entry.frame_bytes())
+            .sum();
+        let share = useful * 2 >= data.len();
+        for &at in frames {
+            let frame = &mut job.window[at];
+            let (file, entry) = (frame.file, frame.entry);
+            let nonce = self.segments.at(file).nonce;
+            let start = (u64::from(entry.position) - position) as usize;
+            let bytes = start..start + entry.frame_bytes();
+            if sound_payload(nonce, frame.replica, &entry, &data[bytes.clone()]).is_none() {
+                let range = DamagedRange {
+                    first: Offset(entry.base),
+                    last: Offset(entry.last),
+                };
+                let (replica, place) = (frame.replica, u64::from(entry.position));
+                self.mark_damaged(replica, range, file, place, out);
+                continue;
+            }
+            frame.bytes = Some(if share {
+                data.slice(bytes)
+            } else {
+                Bytes::copy_from_slice(&data[bytes])
+            });
+        }
+    }
+
+    /// The window is done with: on to the next extents.
+    pub(crate) fn window_placed(&mut self, job: &mut Job) {
+        job.window.clear();
+        job.window_bytes = 0;
+        job.stage = Stage::Gathering;
+    }
+
+    /// The job is over: what its edits moved has moved, segments that nobody names are free again.
+    fn end_job(&mut self, now: Now, job: Job, end: Step, out: &mut Vec<Output>) {
+        self.rewriter.wants_segment = false;
+        self.rewriter.editing = None;
+        for target in job.targets.iter().flatten().filter(|target| !target.named) {
+            self.segments
+                .set_state(target.file, crate::segments::SegmentState::Free);
+        }
+        let whole = matches!(end, Step::Done);
+        for file in &job.pinned {
+            let segment = self.segments.at(*file);
+            segment.pins -= 1;
+            // What is left there has no frames to be found: it would be chosen again and again.
+            if whole && job.planning.is_none() && segment.extents > 0 {
+                self.hold(*file, now);
+            }
+        }
+        if job.moved_any && whole {
+            self.rewriter.look_at_us = now.monotonic_us;
+            self.statistics.segments_clustered +=
+                u64::from(job.clustering) * job.walk.files().len() as u64;
+        }
+        if let Step::Failed(Some(failure)) = end {
+            let next = now.monotonic_us + LOOK_EVERY_US;
+            self.rewriter.look_at_us = self.rewriter.look_at_us.max(next);
+            out.push(Output::Message(format!("a rewrite stopped ({failure})")));
+        }
+        if let Some(planning) = job.planning {
+            self.end_plan(planning, whole, out);
+        }
     }
 }

@@ -22,6 +22,16 @@ pub(crate) struct Sealing {
     stage: Stage,
 }
 
+/// A footer, ready to be written.
+#[derive(Debug)]
+struct Footer {
+    bytes: Bytes,
+    index_pages: u32,
+    fences: Arc<[FenceKey]>,
+    /// Expiry classes of the frames, one bit each.
+    classes: u8,
+}
+
 #[derive(Debug)]
 enum Stage {
     /// Waits for its writes, and its turn.
@@ -31,20 +41,12 @@ enum Stage {
         replicas: Vec<ReplicaId>,
         next: usize,
         writer: FooterWriter,
+        classes: u8,
     },
     /// The footer is being written.
-    Writing {
-        footer: Bytes,
-        index_pages: u32,
-        fences: Arc<[FenceKey]>,
-    },
+    Writing(Footer),
     /// A write failed; tried again at this time.
-    Failed {
-        footer: Bytes,
-        index_pages: u32,
-        fences: Arc<[FenceKey]>,
-        retry_us: u64,
-    },
+    Failed { footer: Footer, retry_us: u64 },
 }
 
 impl Log {
@@ -63,23 +65,10 @@ impl Log {
         let file = sealing.file;
         sealing.stage = match sealing.stage {
             Stage::Waiting => self.start_encoding(file),
-            Stage::Encoding {
-                replicas,
-                next,
-                writer,
-            } => self.encode_footer(file, replicas, next, writer, out),
-            Stage::Failed {
-                footer,
-                index_pages,
-                fences,
-                retry_us,
-            } if now.monotonic_us >= retry_us => {
-                self.write_footer(file, footer.clone(), out);
-                Stage::Writing {
-                    footer,
-                    index_pages,
-                    fences,
-                }
+            Stage::Encoding { .. } => self.encode_footer(now, file, sealing.stage, out),
+            Stage::Failed { footer, retry_us } if now.monotonic_us >= retry_us => {
+                self.write_footer(file, footer.bytes.clone(), out);
+                Stage::Writing(footer)
             }
             stage => stage,
         };
@@ -91,7 +80,7 @@ impl Log {
         if segment.end_lsn > self.durable_lsn {
             return Stage::Waiting;
         }
-        let writer = FooterWriter::new(segment.nonce, u64::from(segment.data_end));
+        let writer = FooterWriter::new(segment.nonce);
         let replicas = self
             .open
             .get(&file)
@@ -100,17 +89,20 @@ impl Log {
             replicas,
             next: 0,
             writer,
+            classes: 0,
         }
     }
 
-    fn encode_footer(
-        &mut self,
-        file: u32,
-        replicas: Vec<ReplicaId>,
-        mut next: usize,
-        mut writer: FooterWriter,
-        out: &mut Vec<Output>,
-    ) -> Stage {
+    fn encode_footer(&mut self, now: Now, file: u32, stage: Stage, out: &mut Vec<Output>) -> Stage {
+        let Stage::Encoding {
+            replicas,
+            mut next,
+            mut writer,
+            mut classes,
+        } = stage
+        else {
+            return stage;
+        };
         let mut budget = ENTRIES_PER_STEP;
         while next < replicas.len() && budget > 0 {
             let frames = self
@@ -121,6 +113,10 @@ impl Log {
                 writer.push(replicas[next], frame);
             }
             budget = budget.saturating_sub(frames.len().max(1));
+            if let Some(last) = frames.last() {
+                classes |=
+                    1 << self.expiry_class(replicas[next], last.max_timestamp, now.wall_ms) as u8;
+            }
             next += 1;
         }
         if next < replicas.len() {
@@ -128,22 +124,25 @@ impl Log {
                 replicas,
                 next,
                 writer,
+                classes,
             };
         }
-        let (pages, index_pages, fences) = writer.finish();
+        let position = u64::from(self.segments.at(file).data_end);
+        let (pages, index_pages, fences) = writer.finish(position);
         let mut buffer = AlignedBuffer::new(pages.len());
         buffer[..pages.len()].copy_from_slice(&pages);
-        let footer = buffer.freeze();
+        let bytes = buffer.freeze();
         if index_pages > 0 {
-            self.write_footer(file, footer.clone(), out);
+            self.write_footer(file, bytes.clone(), out);
         } else {
             self.footer_written_later(file, out);
         }
-        Stage::Writing {
-            footer,
+        Stage::Writing(Footer {
+            bytes,
             index_pages,
             fences: fences.into(),
-        }
+            classes,
+        })
     }
 
     /// An empty footer needs no write; a sync in its place keeps the order of stages.
@@ -181,12 +180,7 @@ impl Log {
         let Some(sealing) = self.sealing.remove(at) else {
             return;
         };
-        let Stage::Writing {
-            footer,
-            index_pages,
-            fences,
-        } = sealing.stage
-        else {
+        let Stage::Writing(footer) = sealing.stage else {
             return;
         };
         if let Err(failure) = expect_done(result) {
@@ -195,21 +189,17 @@ impl Log {
             )));
             self.give_up_closing(out);
             let retry_us = now.monotonic_us + RETRY_US;
-            let stage = Stage::Failed {
-                footer,
-                index_pages,
-                fences,
-                retry_us,
-            };
+            let stage = Stage::Failed { footer, retry_us };
             self.sealing.push_back(Sealing { file, stage });
             return;
         }
         self.segments.set_state(file, SegmentState::Sealed);
         let segment = self.segments.at(file);
         segment.footer_position = segment.data_end;
-        segment.index_pages = index_pages;
-        segment.fences = Some(fences);
+        segment.classes = footer.classes;
+        segment.index_pages = footer.index_pages;
+        segment.fences = Some(footer.fences);
         self.open.remove(&file);
-        self.pages.keep_footer(file, footer);
+        self.pages.keep_footer(file, footer.bytes);
     }
 }

@@ -55,6 +55,10 @@ pub(crate) struct Segment {
     pub live_bytes: u64,
     /// Reads under way.
     pub pins: u32,
+    /// Expiry classes of its frames when it was sealed, one bit each; 0 when that is not known.
+    pub classes: u8,
+    /// No rewrite takes it before this time: the last one could not finish with it.
+    pub hold_until_us: u64,
     /// First keys of the index pages, once loaded.
     pub fences: Option<Arc<[FenceKey]>>,
 }
@@ -75,6 +79,8 @@ impl Segment {
             extents: 0,
             live_bytes: 0,
             pins: 0,
+            classes: 0,
+            hold_until_us: 0,
             fences: None,
         }
     }
@@ -84,6 +90,7 @@ impl Segment {
             file,
             rewritten: self.kind == SegmentKind::Rewritten,
             sealed: self.state == SegmentState::Sealed,
+            classes: self.classes,
             nonce: self.nonce,
             sequence: self.sequence,
             first_lsn: self.first_lsn,
@@ -109,6 +116,7 @@ impl Segment {
             data_end: record.data_end,
             footer_position: record.footer_position,
             index_pages: record.index_pages,
+            classes: record.classes,
             ..Self::new(if record.sealed {
                 SegmentState::Sealed
             } else {
@@ -124,6 +132,7 @@ pub(crate) struct SegmentRecord {
     pub file: u32,
     pub rewritten: bool,
     pub sealed: bool,
+    pub classes: u8,
     pub nonce: u64,
     pub sequence: u64,
     pub first_lsn: u64,
@@ -140,7 +149,10 @@ impl SegmentRecord {
         let before = bytes.len();
         bytes.extend_from_slice(&self.file.to_le_bytes());
         bytes.extend_from_slice(
-            &(u32::from(self.rewritten) | u32::from(self.sealed) << 1).to_le_bytes(),
+            &(u32::from(self.rewritten)
+                | u32::from(self.sealed) << 1
+                | u32::from(self.classes) << 8)
+                .to_le_bytes(),
         );
         bytes.extend_from_slice(&self.nonce.to_le_bytes());
         bytes.extend_from_slice(&self.sequence.to_le_bytes());
@@ -161,6 +173,7 @@ impl SegmentRecord {
             file: get_u32(bytes, 0),
             rewritten: flags & 1 != 0,
             sealed: flags & 2 != 0,
+            classes: (flags >> 8) as u8,
             nonce: get_u64(bytes, 8),
             sequence: get_u64(bytes, 16),
             first_lsn: get_u64(bytes, 24),

@@ -2,10 +2,12 @@
 //! through the setters here, which keep log start <= high watermark <= log end and log start <= durable end <= log end.
 
 use crate::checkpoint_file::{CheckpointWriter, encode_slot};
+use crate::control::MovedExtent;
+use crate::extent_list::{Epochs, ExtentList};
 use crate::marks::{CHUNK_SLOTS, Marks};
 use crate::types::{CreateReplica, LeaderEpoch, Offset, ReplicaId, ReplicaState, TopicId};
 use slab::Slab;
-use std::collections::VecDeque;
+use smallvec::SmallVec;
 
 /// "No segment", "no lists".
 pub(crate) const NONE: u32 = u32::MAX;
@@ -60,9 +62,14 @@ const _: () = assert!(std::mem::size_of::<Extent>() == 32);
 /// What does not fit a slot, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lists {
-    pub extents: VecDeque<Extent>,
-    pub epochs: VecDeque<(i32, i64)>,
+    pub extents: ExtentList,
+    pub epochs: Epochs,
 }
+
+const _: () = assert!(std::mem::size_of::<Lists>() == 40);
+
+/// All extents of a replica while they are changed.
+type All = SmallVec<[Extent; 16]>;
 
 /// What an extent gave up: `bytes` of `segment`, and the whole extent or a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +162,8 @@ pub(crate) struct SlotTable {
     saved: Vec<u8>,
     live: u64,
     extents: u64,
+    /// Bytes on the heap that lists of extents take.
+    list_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -266,7 +275,8 @@ impl SlotTable {
         }
         self.live -= 1;
         if lists != NONE {
-            self.lists.remove(lists as usize);
+            let lists = self.lists.remove(lists as usize);
+            self.list_bytes -= lists.extents.heap_bytes() as u64;
         }
         true
     }
@@ -306,40 +316,55 @@ impl SlotTable {
             self.extents += 1;
         }
         if !lists.extents.is_empty() || !lists.epochs.is_empty() {
+            self.list_bytes += lists.extents.heap_bytes() as u64;
             *self.lists_mut(replica) = lists;
         }
     }
 
     /// Every extent, oldest first.
-    pub(crate) fn extents(
-        &self,
-        replica: ReplicaId,
-    ) -> impl DoubleEndedIterator<Item = Extent> + '_ {
-        let slot = self.get(replica);
-        let older = slot
-            .and_then(|slot| self.lists(slot))
-            .map(|lists| lists.extents.iter().copied());
-        older
-            .into_iter()
-            .flatten()
-            .chain(slot.and_then(Slot::newest))
+    pub(crate) fn extents(&self, replica: ReplicaId) -> impl Iterator<Item = Extent> + '_ {
+        self.extents_from(replica, i64::MIN)
     }
 
-    /// The first extent that ends past `offset`, and how many there are from it on.
+    /// Extents from the first that ends past `offset`.
     pub(crate) fn extents_from(
         &self,
         replica: ReplicaId,
         offset: i64,
     ) -> impl Iterator<Item = Extent> + '_ {
         let slot = self.get(replica);
-        let older = slot.and_then(|slot| self.lists(slot)).map(|lists| {
-            let first = lists.extents.partition_point(|extent| extent.end <= offset);
-            lists.extents.range(first..).copied()
-        });
+        let older = slot
+            .and_then(|slot| self.lists(slot))
+            .map(|lists| lists.extents.from(offset));
         let newest = slot
             .and_then(Slot::newest)
             .filter(|extent| extent.end > offset);
         older.into_iter().flatten().chain(newest)
+    }
+
+    /// Puts changed extents back: the last is the newest. A list that is not needed any more is given back.
+    fn put_extents(&mut self, replica: ReplicaId, mut all: All) {
+        let newest = all.pop();
+        let Some(slot) = self.change(replica) else {
+            return;
+        };
+        slot.set_newest(newest);
+        let at = slot.lists;
+        if all.is_empty() && at == NONE {
+            return;
+        }
+        let lists = self.lists_mut(replica);
+        let before = lists.extents.heap_bytes() as u64;
+        lists.extents = all.into_iter().collect();
+        let after = lists.extents.heap_bytes() as u64;
+        let needed = !lists.extents.is_empty() || !lists.epochs.is_empty();
+        self.list_bytes = self.list_bytes - before + after;
+        if !needed {
+            self.lists.remove(at as usize);
+            if let Some(slot) = self.change(replica) {
+                slot.lists = NONE;
+            }
+        }
     }
 
     /// A frame of the replica now lies in `segment`. Answers whether that began a new extent.
@@ -367,27 +392,15 @@ impl SlotTable {
                 slot.set_newest(Some(frame));
                 self.extents += 1;
                 if let Some(newest) = newest {
-                    self.lists_mut(replica).extents.push_back(newest);
+                    let extents = &mut self.lists_mut(replica).extents;
+                    let before = extents.heap_bytes() as u64;
+                    extents.push_back(newest);
+                    let after = extents.heap_bytes() as u64;
+                    self.list_bytes = self.list_bytes - before + after;
                 }
                 true
             }
         }
-    }
-
-    fn take_newest(&mut self, replica: ReplicaId) -> Option<Extent> {
-        self.touch(replica);
-        let newest = self.get(replica)?.newest()?;
-        let lists = self.get(replica)?.lists;
-        let next = if lists == NONE {
-            None
-        } else {
-            self.lists[lists as usize].extents.pop_back()
-        };
-        let slot = self.change(replica)?;
-        slot.set_newest(next);
-        slot.bytes -= u64::from(newest.bytes);
-        self.extents -= 1;
-        Some(newest)
     }
 
     /// Clips and drops what lies at or past `to`.
@@ -397,33 +410,55 @@ impl SlotTable {
         to: i64,
         released: &mut Vec<Released>,
     ) {
-        while let Some(newest) = self.get(replica).and_then(Slot::newest) {
-            if newest.end <= to {
-                return;
-            }
-            if newest.base >= to {
-                self.take_newest(replica);
-                released.push(Released {
-                    segment: newest.segment,
-                    bytes: newest.bytes,
-                    whole: true,
-                });
-                continue;
-            }
-            // The share that goes is a guess: only whole extents decide when a segment is free.
-            let kept = u128::from(newest.bytes) * u128::from(to.abs_diff(newest.base))
-                / u128::from(newest.end.abs_diff(newest.base));
-            let gone = newest.bytes - kept as u32;
-            if let Some(slot) = self.change(replica) {
-                slot.bytes -= u64::from(gone);
-                slot.newest_end = to;
-                slot.newest_bytes = kept as u32;
-            }
+        let Some(newest) = self.get(replica).and_then(Slot::newest) else {
+            return;
+        };
+        if newest.end <= to {
+            return;
+        }
+        let mut all: All = if newest.base < to {
+            // Most truncations cut the newest only.
+            SmallVec::from_slice(&[newest])
+        } else {
+            self.extents(replica).collect()
+        };
+        let whole_list = newest.base >= to;
+        let mut gone_bytes = 0;
+        while let Some(&last) = all.last()
+            && last.base >= to
+        {
+            all.pop();
+            self.extents -= 1;
+            gone_bytes += u64::from(last.bytes);
             released.push(Released {
-                segment: newest.segment,
+                segment: last.segment,
+                bytes: last.bytes,
+                whole: true,
+            });
+        }
+        if let Some(last) = all.last_mut()
+            && last.end > to
+        {
+            // The share that goes is a guess: only whole extents decide when a segment is free.
+            let kept = u128::from(last.bytes) * u128::from(to.abs_diff(last.base))
+                / u128::from(last.end.abs_diff(last.base));
+            let gone = last.bytes - kept as u32;
+            gone_bytes += u64::from(gone);
+            (last.end, last.bytes) = (to, kept as u32);
+            released.push(Released {
+                segment: last.segment,
                 bytes: gone,
                 whole: false,
             });
+        }
+        if let Some(slot) = self.change(replica) {
+            slot.bytes -= gone_bytes;
+            if !whole_list {
+                slot.set_newest(all.pop());
+            }
+        }
+        if whole_list {
+            self.put_extents(replica, all);
         }
     }
 
@@ -434,117 +469,71 @@ impl SlotTable {
         offset: i64,
         released: &mut Vec<Released>,
     ) {
-        let Some(slot) = self.get(replica) else {
-            return;
-        };
-        let lists = slot.lists;
-        if lists != NONE {
-            while let Some(extent) = self.lists[lists as usize].extents.front().copied() {
-                if extent.end > offset {
-                    return;
-                }
-                self.touch(replica);
-                self.lists[lists as usize].extents.pop_front();
-                self.extents -= 1;
-                if let Some(slot) = self.change(replica) {
-                    slot.bytes -= u64::from(extent.bytes);
-                }
-                released.push(Released {
-                    segment: extent.segment,
-                    bytes: extent.bytes,
-                    whole: true,
-                });
-            }
-        }
-        if let Some(newest) = self.get(replica).and_then(Slot::newest)
-            && newest.end <= offset
+        if self
+            .extents(replica)
+            .next()
+            .is_none_or(|first| first.end > offset)
         {
-            self.take_newest(replica);
+            return;
+        }
+        let mut all: All = self.extents(replica).collect();
+        let dropped = all.partition_point(|extent| extent.end <= offset);
+        let mut bytes = 0;
+        for extent in all.drain(..dropped) {
+            bytes += u64::from(extent.bytes);
             released.push(Released {
-                segment: newest.segment,
-                bytes: newest.bytes,
+                segment: extent.segment,
+                bytes: extent.bytes,
                 whole: true,
             });
         }
-    }
-
-    /// Extents of `old` within `[base, end)` now lie in `new`; neighbours there are joined. `new` then counts what moved more, and what was
-    /// joined less; the latter may be the greater, since extents that lay in `new` before may become neighbours.
-    pub(crate) fn move_extents(
-        &mut self,
-        replica: ReplicaId,
-        old: u32,
-        new: u32,
-        base: i64,
-        end: i64,
-    ) -> MovedExtents {
-        let mut moved = MovedExtents::default();
-        self.touch(replica);
-        let Some(slot) = self.get(replica).copied() else {
-            return moved;
-        };
-        let lists = slot.lists;
-        let fits =
-            |extent: &Extent| extent.segment == old && extent.base >= base && extent.end <= end;
-        if lists != NONE {
-            for extent in self.lists[lists as usize]
-                .extents
-                .iter_mut()
-                .filter(|extent| fits(extent))
-            {
-                extent.segment = new;
-                moved.extents += 1;
-                moved.bytes += u64::from(extent.bytes);
-            }
-        }
-        if slot.newest().is_some_and(|newest| fits(&newest))
-            && let Some(slot) = self.change(replica)
-        {
-            slot.newest_segment = new;
-            moved.extents += 1;
-            moved.bytes += u64::from(slot.newest_bytes);
-        }
-        if moved.extents > 0 {
-            self.change(replica);
-            moved.joined = self.join_extents(replica, new);
-        }
-        moved
-    }
-
-    fn join_extents(&mut self, replica: ReplicaId, segment: u32) -> u32 {
-        let Some(slot) = self.get(replica) else {
-            return 0;
-        };
-        if slot.lists == NONE {
-            return 0;
-        }
-        let newest = slot.newest();
-        let lists = slot.lists as usize;
-        let mut joined: VecDeque<Extent> = VecDeque::new();
-        let mut gone = 0;
-        let all = self.lists[lists].extents.iter().copied().chain(newest);
-        for extent in all {
-            match joined.back_mut() {
-                Some(last)
-                    if last.segment == segment
-                        && extent.segment == segment
-                        && last.bytes.checked_add(extent.bytes).is_some() =>
-                {
-                    last.end = extent.end;
-                    last.bytes += extent.bytes;
-                    last.max_timestamp = last.max_timestamp.max(extent.max_timestamp);
-                    gone += 1;
-                }
-                _ => joined.push_back(extent),
-            }
-        }
-        let newest = joined.pop_back();
-        self.lists[lists].extents = joined;
+        self.extents -= dropped as u64;
         if let Some(slot) = self.change(replica) {
-            slot.set_newest(newest);
+            slot.bytes -= bytes;
         }
-        self.extents -= u64::from(gone);
-        gone
+        self.put_extents(replica, all);
+    }
+
+    /// Extents of the old segment that begin within the moved range now lie in `new`, or are gone when a plan left nothing of them; neighbours
+    /// there are joined. `new` then counts what came more, and what was joined less; the latter may be the greater, since extents that lay
+    /// in `new` before may become neighbours.
+    pub(crate) fn move_extents(&mut self, moved: &MovedExtent, new: u32) -> MovedExtents {
+        let mut change = MovedExtents::default();
+        let replica = moved.replica;
+        let fits = |extent: &Extent| {
+            extent.segment == moved.old && extent.base >= moved.base && extent.base < moved.end
+        };
+        if !self
+            .extents_from(replica, moved.base)
+            .any(|extent| fits(&extent))
+        {
+            return change;
+        }
+        let mut all: All = self.extents(replica).collect();
+        all.retain(|extent| {
+            if !fits(extent) {
+                return true;
+            }
+            change.left += 1;
+            change.bytes_left += u64::from(extent.bytes);
+            if moved.bytes == Some(0) {
+                change.removed.push((extent.base, extent.end));
+                return false;
+            }
+            extent.segment = new;
+            let bytes = moved.bytes.unwrap_or(extent.bytes);
+            extent.bytes = bytes.min(extent.bytes);
+            change.arrived += 1;
+            change.bytes_arrived += u64::from(extent.bytes);
+            true
+        });
+        change.joined = join_neighbours(&mut all, new);
+        self.extents -= u64::from(change.left - change.arrived + change.joined);
+        if let Some(slot) = self.change(replica) {
+            slot.bytes = slot.bytes - change.bytes_left + change.bytes_arrived;
+        }
+        self.put_extents(replica, all);
+        change
     }
 
     /// A new epoch begins at `start`, when it is newer than the last.
@@ -704,19 +693,39 @@ impl SlotTable {
     pub(crate) fn memory_bytes(&self) -> u64 {
         let chunks =
             self.chunks.iter().flatten().count() * CHUNK_SLOTS * std::mem::size_of::<Slot>();
-        let lists = self.lists.len() * std::mem::size_of::<Lists>();
-        (chunks + lists + self.marks.memory_bytes()) as u64
-            + self.extents * std::mem::size_of::<Extent>() as u64
+        let lists = self.lists.capacity() * std::mem::size_of::<Lists>();
+        (chunks + lists + self.marks.memory_bytes()) as u64 + self.list_bytes
     }
 }
 
+/// Joins extents of `segment` that lie behind one another. Answers how many are gone.
+fn join_neighbours(all: &mut All, segment: u32) -> u32 {
+    let before = all.len();
+    all.dedup_by(|extent, last| {
+        let joins = last.segment == segment
+            && extent.segment == segment
+            && last.bytes.checked_add(extent.bytes).is_some();
+        if joins {
+            last.end = extent.end;
+            last.bytes += extent.bytes;
+            last.max_timestamp = last.max_timestamp.max(extent.max_timestamp);
+        }
+        joins
+    });
+    (before - all.len()) as u32
+}
+
 /// What `move_extents` did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MovedExtents {
-    /// Extents that left the old segment.
-    pub extents: u32,
+    /// Extents that left the old segment, and their bytes there.
+    pub left: u32,
+    pub bytes_left: u64,
+    /// Of these in the new one, and their bytes now.
+    pub arrived: u32,
+    pub bytes_arrived: u64,
     /// Of these and their neighbours in the new one, joined to one another.
     pub joined: u32,
-    /// Bytes that moved.
-    pub bytes: u64,
+    /// Base and end of those that are gone.
+    pub removed: SmallVec<[(i64, i64); 1]>,
 }

@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::planning::{self, Decision};
 use common::*;
 use odradek_wal::simulation::{Driver, Random, SimulatedDisk};
 use odradek_wal::*;
@@ -33,6 +34,16 @@ enum Change {
     Delete {
         replica: ReplicaId,
     },
+    /// A plan handed the frame out.
+    Offer {
+        replica: ReplicaId,
+        base: i64,
+    },
+    /// A plan that handed the frame out is over.
+    CarryOut {
+        replica: ReplicaId,
+        base: i64,
+    },
 }
 
 /// A replica as it must be.
@@ -43,9 +54,19 @@ struct Expected {
     /// base, last, payload bytes
     frames: Vec<(i64, i64, usize)>,
     epochs: Vec<(i32, i64)>,
+    /// What plans decided, by base offset.
+    decisions: BTreeMap<i64, Decision>,
 }
 
 impl Expected {
+    fn found(&self, replica: ReplicaId, frames: &[Vec<u8>]) -> bool {
+        let expected = self
+            .frames
+            .iter()
+            .map(|(base, _, bytes)| (*base, *bytes, self.decisions.get(base).copied()));
+        planning::matches(replica, expected, frames)
+    }
+
     fn apply(&mut self, change: &Change) {
         match *change {
             Change::Append {
@@ -64,6 +85,8 @@ impl Expected {
             }
             Change::Truncate { to, .. } => {
                 self.frames.retain(|(_, last, _)| *last < to);
+                let end = self.frames.last().map_or(i64::MIN, |(_, last, _)| *last);
+                self.decisions.retain(|base, _| *base <= end);
                 self.epochs.retain(|(_, start)| *start < to);
                 self.log_end = self.log_end.min(to);
             }
@@ -77,6 +100,16 @@ impl Expected {
                 }
                 if let Some(first) = self.epochs.first_mut() {
                     first.1 = first.1.max(start);
+                }
+            }
+            Change::Offer { base, .. } => {
+                if self.frames.iter().any(|(known, _, _)| *known == base) {
+                    self.decisions.entry(base).or_insert(Decision::Offered);
+                }
+            }
+            Change::CarryOut { base, .. } => {
+                if let Some(decision) = self.decisions.get_mut(&base) {
+                    *decision = Decision::CarriedOut;
                 }
             }
             Change::Create { .. } | Change::Delete { .. } => {}
@@ -102,6 +135,11 @@ fn expected_at(history: &[(Lsn, Change)], end: Lsn) -> BTreeMap<ReplicaId, Expec
                     .expect("a replica of the history")
                     .apply(change);
             }
+            Change::Offer { replica, .. } | Change::CarryOut { replica, .. } => {
+                if let Some(expected) = replicas.get_mut(replica) {
+                    expected.apply(change);
+                }
+            }
         }
     }
     replicas
@@ -116,7 +154,16 @@ struct Run {
     acknowledged: Lsn,
     crash_points: u64,
     epochs: BTreeMap<ReplicaId, i32>,
+    policies: BTreeMap<ReplicaId, RetentionPolicy>,
+    /// Frames that the plan under way handed out.
+    planned: Vec<(ReplicaId, i64)>,
+    plans_done: PlanOutcome,
     trace: Vec<String>,
+}
+
+/// Every other seed deletes little, so that segments are clustered rather than cleaned.
+fn keeps(seed: u64) -> bool {
+    seed.is_multiple_of(2)
 }
 
 fn run_options(seed: u64) -> LogOptions {
@@ -132,7 +179,11 @@ fn run_options(seed: u64) -> LogOptions {
         checkpoint_interval_bytes: 96 << 10,
         checkpoint_deltas_max: 3,
         retention_check_interval_ms: 500,
-        rewrite_dead_percent_min: 30,
+        rewrite_dead_percent_min: if keeps(seed) { 60 } else { 30 },
+        clustered_extents_max: 1,
+        edit_extents_max: 2,
+        unclustered_segments_min: 3,
+        rewrite_bytes_per_second_min: if seed % 4 < 2 { 0 } else { 1 << 20 },
         ..LogOptions::default()
     }
 }
@@ -162,6 +213,9 @@ impl Run {
             acknowledged: Lsn(0),
             crash_points: 0,
             epochs: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            planned: Vec::new(),
+            plans_done: PlanOutcome::default(),
             trace: Vec::new(),
         }
     }
@@ -179,18 +233,36 @@ impl Run {
         self.history.push((lsn, change));
     }
 
+    fn act_create(&mut self) {
+        let partition = self.random.below(1_000) as i32;
+        let replica = create(&mut self.driver, partition);
+        self.note(Change::Create { replica }, self.driver.log.append_lsn());
+        // Of all expiry classes, so that segments hold several.
+        let hours = [2, 40, 24 * 30, -1][self.random.below(4) as usize];
+        let ms = if hours < 0 { -1 } else { hours * 3_600_000 };
+        let policy = RetentionPolicy {
+            ms,
+            ..RetentionPolicy::KEEP
+        };
+        self.driver.log.set_retention(replica, policy);
+        self.policies.insert(replica, policy);
+    }
+
     /// One thing that a caller does.
     fn act(&mut self) {
         let live = self.live();
         let pick = self.random.below(100);
         if live.len() < 3 || pick < 3 {
-            let partition = self.random.below(1_000) as i32;
-            let replica = create(&mut self.driver, partition);
-            self.note(Change::Create { replica }, self.driver.log.append_lsn());
-            return;
+            return self.act_create();
         }
         let replica = live[self.random.below(live.len() as u64) as usize];
         let state = self.driver.log.replica(replica).unwrap();
+        let deletes = (70..84).contains(&pick) || (90..93).contains(&pick);
+        let pick = if keeps(self.seed) && deletes && !self.random.once_in(5) {
+            3
+        } else {
+            pick
+        };
         match pick {
             3..70 => self.act_append(replica, &state),
             70..75 if state.log_end > state.log_start => {
@@ -243,7 +315,53 @@ impl Run {
                     .call(|log, now, out| log.read(now, replica, from, end, 20_000, true, 1, out));
             }
             96..98 => self.driver.tick(1_100),
+            98 => self.act_plan(&live),
             _ => self.driver.tick(7),
+        }
+    }
+
+    /// A plan over some of the replicas, as compaction would make it.
+    fn act_plan(&mut self, live: &[ReplicaId]) {
+        let mut replicas = Vec::new();
+        for &replica in live {
+            let Some(state) = self.driver.log.replica(replica) else {
+                continue;
+            };
+            if !self.random.once_in(3) {
+                self.driver.log.set_high_watermark(replica, state.log_end);
+                replicas.push((replica, state.log_end));
+            }
+        }
+        self.trace.push(format!("plan over {replicas:?}"));
+        let plan = RewritePlan { replicas };
+        // Perhaps another one waits.
+        let _ = self
+            .driver
+            .call(|log, now, out| log.begin_rewrite_plan(now, plan, out));
+    }
+
+    fn answer_plan(&mut self, plan: PlanId, frames: &[PlanFrame]) {
+        let lsn = self.driver.log.append_lsn();
+        for frame in frames {
+            let (replica, base) = (frame.meta.replica, frame.meta.base_offset.0);
+            self.note(Change::Offer { replica, base }, lsn);
+            self.planned.push((replica, base));
+        }
+        let verdicts = planning::verdicts(frames);
+        // It may have been cut short by a stop meanwhile.
+        let _ = self
+            .driver
+            .call(|log, now, out| log.answer_rewrite_plan(now, plan, verdicts, out));
+    }
+
+    fn plan_done(&mut self, outcome: PlanOutcome) {
+        self.trace.push(format!("{outcome:?}"));
+        self.plans_done.frames_dropped += outcome.frames_dropped;
+        self.plans_done.frames_replaced += outcome.frames_replaced;
+        for (replica, base) in std::mem::take(&mut self.planned) {
+            if outcome.whole {
+                self.note(Change::CarryOut { replica, base }, outcome.lsn);
+            }
         }
     }
 
@@ -267,6 +385,8 @@ impl Run {
         let (records, size) = (1 + self.random.below(5) as i64, self.random.below(100));
         let bytes = if size < 5 {
             9_000 + self.random.below(8_000)
+        } else if keeps(self.seed) {
+            40 + self.random.below(4_000)
         } else {
             40 + self.random.below(1_500)
         } as usize;
@@ -322,6 +442,8 @@ impl Run {
                     self.driver
                         .call(|log, now, out| log.begin_checkpoint(now, Vec::new(), out));
                 }
+                Output::PlanFrames { plan, frames } => self.answer_plan(plan, &frames),
+                Output::PlanDone { outcome, .. } => self.plan_done(outcome),
                 Output::Damaged { .. } | Output::Offline { .. } => {
                     panic!("{}: {output:?}", self.describe())
                 }
@@ -432,18 +554,11 @@ impl Run {
             );
             assert_eq!(offsets, wanted, "offsets of {replica}: {}", context());
             let frames: Vec<Vec<u8>> = read_all(driver, *replica, expected.log_start);
-            let wanted: Vec<Vec<u8>> = expected
-                .frames
-                .iter()
-                .map(|(base, _, bytes)| payload(*replica, *base, *bytes))
-                .collect();
-            assert_eq!(
-                frames.len(),
-                wanted.len(),
-                "frames of {replica}: {}",
+            assert!(
+                expected.found(*replica, &frames),
+                "content of {replica}: {}",
                 context()
             );
-            assert!(frames == wanted, "content of {replica}: {}", context());
             check_epochs(driver, *replica, expected, &context);
         }
     }
@@ -452,7 +567,11 @@ impl Run {
     fn check_goes_on(&self, mut driver: Driver, end: Lsn) {
         let mut expected = expected_at(&self.history, end);
         for (replica, expected) in &mut expected {
-            let (base, _) = append_at(&mut driver, *replica, 1, 300, 1_000, 1).unwrap();
+            let appended = append_at(&mut driver, *replica, 1, 300, 1_000, 1);
+            let Ok((base, _)) = appended else {
+                let statistics = driver.log.statistics();
+                panic!("{appended:?}, {statistics:?}: {}", self.describe());
+            };
             expected.frames.push((base, base, 300));
             driver.settle();
             self.check_accounts(&driver.log, "after going on");
@@ -461,13 +580,8 @@ impl Run {
         let (mut driver, _) = self.recover(driver.crash(), seed);
         for (replica, expected) in &expected {
             let frames = read_all(&mut driver, *replica, expected.log_start);
-            let wanted: Vec<Vec<u8>> = expected
-                .frames
-                .iter()
-                .map(|(base, _, bytes)| payload(*replica, *base, *bytes))
-                .collect();
             assert!(
-                frames == wanted,
+                expected.found(*replica, &frames),
                 "after going on: {replica} {}",
                 self.describe()
             );
@@ -514,6 +628,11 @@ impl Run {
         driver.shuffle = self.driver.shuffle.take();
         driver.take_outputs();
         self.driver = driver;
+        // Retention is set again after a start, as the shard does.
+        for (replica, policy) in &self.policies {
+            self.driver.log.set_retention(*replica, *policy);
+        }
+        self.planned.clear();
         self
     }
 
@@ -574,13 +693,14 @@ fn seeds() -> Vec<u64> {
 #[test]
 fn every_crash_keeps_what_was_acknowledged() {
     let mut crash_points = 0;
-    let mut bytes_rewritten = 0;
+    let (mut rewritten, mut clustered, mut decided) = (0, 0, 0);
     let seeds = seeds();
     for seed in &seeds {
         let mut run = Run::new(*seed);
         for step in 0..260 {
             if step % 60 == 59 {
-                bytes_rewritten += run.driver.log.statistics().bytes_rewritten;
+                rewritten += run.driver.log.statistics().bytes_rewritten;
+                clustered += run.driver.log.statistics().segments_clustered;
                 run = run.act_stop();
             }
             run.act();
@@ -588,12 +708,23 @@ fn every_crash_keeps_what_was_acknowledged() {
             run.work();
             run.check_accounts(&run.driver.log, "after a step");
         }
-        bytes_rewritten += run.driver.log.statistics().bytes_rewritten;
+        let statistics = run.driver.log.statistics();
+        rewritten += statistics.bytes_rewritten;
+        clustered += statistics.segments_clustered;
+        decided += run
+            .plans_done
+            .frames_dropped
+            .min(run.plans_done.frames_replaced);
         crash_points += run.check_nothing_leaks();
     }
-    println!("{crash_points} crash points over {} seeds", seeds.len());
+    println!(
+        "{crash_points} crash points over {} seeds: {rewritten} bytes rewritten, {clustered} segments clustered",
+        seeds.len()
+    );
     if seeds.len() >= 4 {
-        assert!(bytes_rewritten > 0, "the workload rewrites");
+        assert!(rewritten > 0, "the workload rewrites");
+        assert!(clustered > 0, "the workload clusters");
+        assert!(decided > 0, "the workload's plans drop and replace");
         assert!(crash_points >= 2_000, "only {crash_points} crash points");
     }
 }

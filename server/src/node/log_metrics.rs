@@ -100,8 +100,13 @@ const COUNTERS: &[Row] = &[
     ),
     (
         "odradek_log_rewritten_bytes",
-        "Bytes moved to give dead space back",
+        "Bytes moved to give dead space back, and to lay a partition's records together",
         |log| log.bytes_rewritten,
+    ),
+    (
+        "odradek_log_segments_clustered",
+        "Segments whose records were moved together by partition and expiry",
+        |log| log.segments_clustered,
     ),
     (
         "odradek_log_scrubbed_bytes",
@@ -166,6 +171,26 @@ const GAUGES: &[Row] = &[
         "odradek_log_dead_bytes",
         "Bytes in sealed segments that no live record needs: what rewriting still has to give back",
         |log| log.bytes_dead,
+    ),
+    (
+        "odradek_log_segments_unclustered",
+        "Segments in which many partitions of several expiry classes lie interleaved",
+        |log| log.segments_unclustered,
+    ),
+    (
+        "odradek_log_rewrite_debt_bytes",
+        "Bytes that are due to be moved",
+        |log| log.rewrite_debt_bytes,
+    ),
+    (
+        "odradek_log_rewrite_debt_ms",
+        "How long moving them takes at the rate that the present load leaves; past ten minutes producers are throttled",
+        |log| log.rewrite_debt_ms,
+    ),
+    (
+        "odradek_log_produce_throttle_ms",
+        "The throttle_time_ms that producers are given because of it",
+        |log| log.produce_throttle_ms,
     ),
     (
         "odradek_log_reads_waiting",

@@ -1,6 +1,8 @@
 //! What the log's tests share: small options, batches that can be told apart, short calls.
 #![allow(dead_code, clippy::result_large_err)]
 
+pub mod planning;
+
 use odradek_wal::simulation::{Driver, SimulatedDisk};
 use odradek_wal::*;
 
@@ -18,6 +20,8 @@ pub fn options() -> LogOptions {
         read_ahead_bytes_min: 8 << 10,
         read_ahead_bytes_max: 32 << 10,
         checkpoint_interval_bytes: 256 << 10,
+        // A batch of 2,000 bytes in a write of its own is half padding, which a rewrite would squeeze out.
+        rewrite_dead_percent_min: 60,
         ..LogOptions::default()
     }
 }

@@ -154,6 +154,8 @@ pub fn absorb(
     );
     for (&(topic, partition), reply) in places.iter().zip(replies) {
         let index = reply.key.partition;
+        let throttle_ms = &mut gather.response.throttle_time_ms;
+        *throttle_ms = (*throttle_ms).max(reply.throttle_ms.min(i32::MAX as u32) as i32);
         let answer =
             &mut gather.response.responses[topic as usize].partition_responses[partition as usize];
         *answer = PartitionProduceResponse {

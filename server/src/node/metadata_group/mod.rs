@@ -412,7 +412,11 @@ impl MetadataGroup {
                 format!("the metadata log is damaged at {file}, position {position}: offsets {first} to {last}"),
             ),
             Output::Closed => lifecycle::on_metadata_log_closed(core),
-            Output::ReadDone { .. } | Output::LogStartMoved { .. } | Output::CheckpointDone { .. } => {}
+            Output::ReadDone { .. }
+            | Output::LogStartMoved { .. }
+            | Output::CheckpointDone { .. }
+            | Output::PlanFrames { .. }
+            | Output::PlanDone { .. } => {}
         }
     }
 

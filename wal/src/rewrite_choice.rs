@@ -1,0 +1,183 @@
+//! What to rewrite and when. Sealed segments that are mostly dead are cleaned; segments in which many partitions of several expiry classes
+//! lie interleaved are clustered, many at a time; a segment of one class or of few partitions is left as it is until it dies. Under load
+//! rewriting may write a share of what is ingested, in quiet time and when space is low it goes on unbounded. What it owes is the debt;
+//! past a bound in time, producers are to be throttled.
+
+use crate::io::BLOCK_BYTES;
+use crate::layout::SegmentKind;
+use crate::log::Log;
+use crate::retention::ExpiryClass;
+use crate::segments::{Segment, SegmentState};
+use crate::types::{Now, ReplicaId};
+
+/// Segments read together at most.
+const SOURCES_MAX: usize = 64;
+/// Of these when they are mostly dead.
+const DEAD_SOURCES_MAX: usize = 16;
+/// Extents at least so large on average are read well enough: no need to move them together.
+const CLUSTERED_EXTENT_BYTES_MIN: u64 = 1 << 20;
+/// What the budget may gather while nothing is to be done.
+const BUDGET_BYTES_MAX: i64 = 8 << 20;
+/// Without an append for so long it is quiet. (Writes do not count: edits are written too.)
+const QUIET_US: u64 = 20_000;
+/// A throttled producer waits for so long at most.
+const THROTTLE_MS_MAX: u64 = 1_000;
+
+/// Bytes that rewriting may write now, and what it owes.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    budget_bytes: i64,
+    ingested_bytes: u64,
+    at_us: u64,
+    /// The last append.
+    pub appended_us: u64,
+    pub debt_bytes: u64,
+    pub unclustered: u64,
+}
+
+/// What to rewrite next.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub sources: Vec<u32>,
+    /// Segments that are filled at the same time, by expiry class.
+    pub parts: usize,
+    pub clustering: bool,
+}
+
+impl Log {
+    /// What was deleted, padding, and what was never filled (a rewrite's last segment, one that an unclean stop cut short) is dead alike.
+    fn is_dead_enough(&self, segment: &Segment) -> bool {
+        let footer = u64::from(segment.index_pages) * BLOCK_BYTES as u64;
+        let room = self.segment_bytes.saturating_sub(footer);
+        let dead = room.saturating_sub(segment.live_bytes);
+        segment.state == SegmentState::Sealed
+            && segment.extents > 0
+            && dead * 100 > room * self.options.rewrite_dead_percent_min
+    }
+
+    /// Many partitions of several classes lie in it as they came.
+    fn is_unclustered(&self, segment: &Segment) -> bool {
+        segment.state == SegmentState::Sealed
+            && segment.kind == SegmentKind::Log
+            && segment.extents > self.options.clustered_extents_max
+            && segment.classes.count_ones() >= 2
+            && segment.live_bytes < u64::from(segment.extents) * CLUSTERED_EXTENT_BYTES_MIN
+    }
+
+    /// Walks the segments: what is owed, and what to do first.
+    pub(crate) fn choose_rewrite(&mut self, now: Now) -> Option<Choice> {
+        let (mut dead, mut unclustered) = (Vec::new(), Vec::new());
+        let (mut dead_bytes, mut unclustered_bytes) = (0, 0);
+        for (file, segment) in self.segments.iter() {
+            if self.is_dead_enough(segment) {
+                dead_bytes += segment.live_bytes;
+                if segment.hold_until_us <= now.monotonic_us {
+                    dead.push((segment.live_bytes, file));
+                }
+            } else if self.is_unclustered(segment) {
+                unclustered_bytes += segment.live_bytes;
+                if segment.hold_until_us <= now.monotonic_us {
+                    unclustered.push((segment.sequence, file));
+                }
+            }
+        }
+        let due = unclustered.len() >= self.options.unclustered_segments_min.max(2);
+        self.rewriter.pace.unclustered = unclustered.len() as u64;
+        dead.sort_unstable();
+        unclustered.sort_unstable();
+        let dead = dead.into_iter().map(|(_, file)| file);
+        let cleaning = self.fitting(dead.take(DEAD_SOURCES_MAX).collect(), false);
+        // A dead one alone gives nothing back, and a few unclustered ones may lie about: neither is owed.
+        let owed = [(cleaning.is_some(), dead_bytes), (due, unclustered_bytes)];
+        let owed = owed.iter().filter(|(is_due, _)| *is_due);
+        self.rewriter.pace.debt_bytes = owed.map(|(_, bytes)| bytes).sum();
+        if cleaning.is_some() || !due || self.space_is_low() {
+            return cleaning;
+        }
+        let unclustered = unclustered.into_iter().map(|(_, file)| file);
+        self.fitting(unclustered.take(SOURCES_MAX).collect(), true)
+    }
+
+    /// As many of these segments as the free ones take the frames of; cleaning must also give more back than it takes.
+    fn fitting(&self, mut sources: Vec<u32>, clustering: bool) -> Option<Choice> {
+        let usable = self.segment_bytes / 4 * 3;
+        let (free, low) = (self.segments_for_rewriting(), self.space_is_low());
+        while sources.len() >= 2 {
+            let live: u64 = sources
+                .iter()
+                .filter_map(|file| self.segments.get(*file))
+                .map(|segment| segment.live_bytes)
+                .sum();
+            let most = if low { 1 } else { ExpiryClass::COUNT as u64 };
+            let parts = (live / usable).clamp(1, most);
+            let needed = live.div_ceil(usable) + parts - 1;
+            let gains = clustering || needed < sources.len() as u64;
+            if gains && needed <= free {
+                return Some(Choice {
+                    sources,
+                    parts: parts as usize,
+                    clustering,
+                });
+            }
+            sources.pop();
+        }
+        None
+    }
+
+    /// Which of a job's parts an extent goes to.
+    pub(crate) fn part_of(
+        &self,
+        replica: ReplicaId,
+        max_timestamp: i64,
+        wall_ms: i64,
+        parts: usize,
+    ) -> usize {
+        let class = self.expiry_class(replica, max_timestamp, wall_ms) as usize;
+        class * parts / ExpiryClass::COUNT
+    }
+
+    /// The budget grows with what is ingested, and slowly by itself. Whether rewriting may go on, and, if so, whether what it writes now is
+    /// charged to the budget.
+    pub(crate) fn may_rewrite(&mut self, now: Now) -> Option<bool> {
+        let written = self.statistics.bytes_written;
+        let (low, options) = (self.space_is_low(), &self.options);
+        let pace = &mut self.rewriter.pace;
+        let ingested = written - pace.ingested_bytes;
+        let elapsed_us = now.monotonic_us.saturating_sub(pace.at_us).min(1_000_000);
+        let earned = ingested * options.rewrite_ingest_percent / 100
+            + options.rewrite_bytes_per_second_min * elapsed_us / 1_000_000;
+        pace.budget_bytes = (pace.budget_bytes + earned as i64).min(BUDGET_BYTES_MAX);
+        (pace.ingested_bytes, pace.at_us) = (written, now.monotonic_us);
+        let quiet = now.monotonic_us.saturating_sub(pace.appended_us) >= QUIET_US;
+        if quiet || low {
+            Some(false)
+        } else {
+            (pace.budget_bytes > 0).then_some(true)
+        }
+    }
+
+    /// Rewriting wrote this much.
+    pub(crate) fn note_rewritten(&mut self, bytes: u64, charged: bool) {
+        self.statistics.bytes_rewritten += bytes;
+        if charged {
+            self.rewriter.pace.budget_bytes -= bytes as i64;
+        }
+    }
+
+    /// How long the debt takes at the rate that rewriting has under the present load, in milliseconds.
+    #[must_use]
+    pub fn rewrite_debt_ms(&self) -> u64 {
+        let share = self.ingest_bytes_per_second() * self.options.rewrite_ingest_percent / 100;
+        let rate = share.max(self.options.rewrite_bytes_per_second_min).max(1);
+        self.rewriter.pace.debt_bytes.saturating_mul(1_000) / rate
+    }
+
+    /// How long producers of this log should be throttled (`throttle_time_ms` of Produce): nothing until the debt of rewriting passes
+    /// `rewrite_debt_ms_max`, then more and more, up to a second at twice that.
+    #[must_use]
+    pub fn produce_throttle_ms(&self) -> u32 {
+        let most = self.options.rewrite_debt_ms_max.max(1);
+        let over = self.rewrite_debt_ms().saturating_sub(most);
+        (over.saturating_mul(THROTTLE_MS_MAX) / most).min(THROTTLE_MS_MAX) as u32
+    }
+}
