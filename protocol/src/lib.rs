@@ -1,5 +1,7 @@
 //! Kafka's bytes: the codec, every message of the protocol, record batches, metadata and coordinator records, compression.
 //! No file, socket, clock or thread is named here. `shard`, `raft` and `server` build on it; `wal` does not know it.
+//! `tests/mutation.rs` throws hostile bytes at every decoder by a seed; `scripts/fuzz` goes on where it ends, with libFuzzer
+//! (the targets are in `fuzz`, a workspace of its own).
 
 pub mod api;
 pub mod codec;
