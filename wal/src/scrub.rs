@@ -18,6 +18,8 @@ const READ_BYTES: u64 = 256 << 10;
 pub(crate) struct Scrubber {
     file: u32,
     page: u32,
+    /// Which life of the segment `frames` and `page` are of.
+    nonce: u64,
     frames: VecDeque<(ReplicaId, IndexEntry)>,
     reading: Option<Reading>,
     /// A joined read failed: one frame at a time for as many as it held.
@@ -67,6 +69,16 @@ impl Log {
     }
 
     fn next_scrub_read(&mut self) -> Option<Reading> {
+        // Between two reads nothing pins the segment: it may have been recycled, and hold the same replica's frames elsewhere.
+        let file = self.scrubber.file;
+        let known = self.segments.get(file).is_some_and(|segment| {
+            segment.state == SegmentState::Sealed && segment.nonce == self.scrubber.nonce
+        });
+        if !known {
+            self.scrubber.frames.clear();
+            self.scrubber.page = 0;
+            self.scrubber.alone = 0;
+        }
         if self.scrubber.frames.is_empty() {
             return self.next_scrub_page();
         }
@@ -117,6 +129,7 @@ impl Log {
             // A round is done: the last segment begins anew too.
             self.scrubber.page = 1;
         }
+        self.scrubber.nonce = self.segments.at(next).nonce;
         let position = u64::from(self.segments.at(next).footer_position)
             + u64::from(self.scrubber.page - 1) * BLOCK_BYTES as u64;
         Some(Reading {
