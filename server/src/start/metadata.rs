@@ -3,7 +3,6 @@
 
 use super::drive::drive;
 use super::options::Prepared;
-use super::wal_now;
 use crate::machine::Now;
 use crate::node::log_metrics::LogMetrics;
 use crate::node::metadata_group::{GroupParts, MetadataGroup};
@@ -13,17 +12,17 @@ use bytes::Bytes;
 use odradek_protocol::metadata_records::MetadataRecord;
 use odradek_raft::configs::TopicConfigLimits;
 use odradek_raft::consensus::{
-    self, LogView, Persisted, Raft, ReplicaKey, SnapshotView, quorum_state,
+    self, LogView, Persisted, Raft, ReplicaKey, SnapshotId, SnapshotView, quorum_state,
 };
 use odradek_raft::controller::{ControllerOptions, QuorumController};
-use odradek_raft::image::{BuilderOptions, MetadataBuilder, MetadataImage};
+use odradek_raft::image::{BuilderOptions, MetadataBuilder, MetadataDelta, MetadataImage};
 use odradek_raft::snapshot::{self, SnapshotPart, SnapshotReader};
 use odradek_wal::{
-    BLOCK_BYTES, CreateReplica, FileName, IgnoreAll, Log, Offset, ReadAnswer, ReadData, ReplicaId,
-    TopicId,
+    BLOCK_BYTES, CreateReplica, Disk, FileName, IgnoreAll, Log, LogOptions, Offset, ReadAnswer,
+    ReadData, ReplicaId, TopicId,
 };
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Topic id of `__cluster_metadata`.
 const METADATA_TOPIC_ID: TopicId = TopicId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
@@ -65,8 +64,30 @@ pub fn bootstrap_features(metadata_directory: &Path) -> Result<Vec<(String, i16)
 struct Stored {
     views: Vec<SnapshotView>,
     image: MetadataImage,
+    /// All that the newest snapshot holds, as a change: shards are told of it like of any other.
+    delta: Option<MetadataDelta>,
     applied: i64,
     bytes: u64,
+}
+
+/// What a metadata group is made from beside what is stored.
+pub struct GroupFacts {
+    pub raft: consensus::Options,
+    pub controller: ControllerOptions,
+    pub log: LogOptions,
+    pub now: Now,
+    /// Index of the metadata log among core 0's logs; the quorum state's folder is the next.
+    pub first_log: u16,
+    /// Where `.checkpoint` files go.
+    pub folder: PathBuf,
+    pub metrics: LogMetrics,
+}
+
+/// What is stored of a metadata group: its log, the quorum state, and every snapshot, sorted by id.
+pub struct GroupDisks<'a> {
+    pub log: &'a mut dyn Disk,
+    pub quorum: &'a mut dyn Disk,
+    pub snapshots: Vec<(SnapshotId, Vec<u8>)>,
 }
 
 /// Opens everything; `first_log` is the index of the metadata log among core 0's logs.
@@ -75,28 +96,60 @@ pub fn build(
     context: &CoreContext,
     first_log: u16,
 ) -> Result<Box<MetadataGroup>, StartError> {
-    let folder = prepared.directories.metadata.join(storage::METADATA_FOLDER);
+    let directory = &prepared.directories.metadata;
+    let folder = directory.join(storage::METADATA_FOLDER);
     let refusal = |cause: String| {
         StartError(format!(
             "the metadata log in {} cannot be used: {cause}",
             folder.display()
         ))
     };
-    let stored = read_snapshots(&folder, prepared.node.hash_seed).map_err(refusal)?;
-    let (log, replica, view) = open_log(prepared, context).map_err(refusal)?;
+    let open = |folder: PathBuf| RealDisk::open(&folder).map_err(|error| error.to_string());
+    let mut log_disk = open(storage::metadata_log_folder(directory)).map_err(refusal)?;
+    let mut quorum_disk = open(storage::quorum_folder(directory)).map_err(refusal)?;
+    let disks = GroupDisks {
+        log: &mut log_disk,
+        quorum: &mut quorum_disk,
+        snapshots: read_snapshot_files(&folder).map_err(refusal)?,
+    };
+    let facts = GroupFacts {
+        raft: raft_options(prepared, context),
+        controller: controller_options(prepared, context),
+        log: storage::format::metadata_log_options(
+            &prepared.config,
+            &prepared.directories.cluster_id,
+            prepared.directories.metadata_id,
+            context.random[1],
+        ),
+        now: context.read_clock(),
+        first_log,
+        folder: folder.clone(),
+        metrics: LogMetrics::new(
+            &context.registry,
+            &storage::metadata_log_folder(directory),
+            context.read_clock().monotonic_us,
+        ),
+    };
+    let group = open_group(facts, disks).map_err(refusal)?;
     prepared.node.status.log_recovered();
-    let metrics = LogMetrics::new(
-        &context.registry,
-        &storage::metadata_log_folder(&prepared.directories.metadata),
-        context.read_clock().monotonic_us,
-    );
-    let persisted = read_quorum_state(&storage::quorum_folder(&prepared.directories.metadata))
-        .map_err(refusal)?;
-    let now = context.read_clock();
-    let options = raft_options(prepared, context);
-    let raft = Raft::recover(raft_now(now), options, persisted, view, stored.views)
-        .map_err(|error| refusal(error.to_string()))?;
-    let controller = QuorumController::new(controller_options(prepared, context), stored.image);
+    Ok(group)
+}
+
+/// Recovers the group from what is stored, on any disk: the simulation comes in here.
+pub fn open_group(facts: GroupFacts, disks: GroupDisks<'_>) -> Result<Box<MetadataGroup>, String> {
+    let stored = read_snapshots(disks.snapshots, facts.controller.hash_seed)?;
+    let (log, replica, view) = open_log(disks.log, facts.log, facts.now)?;
+    let persisted = read_quorum_state(disks.quorum)?;
+    let raft = Raft::recover(
+        raft_now(facts.now),
+        facts.raft,
+        persisted,
+        view,
+        stored.views,
+    )
+    .map_err(|error| error.to_string())?;
+    let loaded = stored.delta.map(|delta| (stored.image.clone(), delta));
+    let controller = QuorumController::new(facts.controller, stored.image);
     tracing::info!(
         "recovered the metadata log: snapshot at {}, log end at {}",
         stored.applied,
@@ -107,12 +160,13 @@ pub fn build(
         controller,
         log,
         replica,
-        log_index: first_log,
-        quorum_index: first_log + 1,
-        folder,
+        log_index: facts.first_log,
+        quorum_index: facts.first_log + 1,
+        folder: facts.folder,
         applied: stored.applied,
+        loaded,
         snapshot_bytes: stored.bytes,
-        metrics,
+        metrics: facts.metrics,
     })))
 }
 
@@ -161,14 +215,8 @@ fn controller_options(prepared: &Prepared, context: &CoreContext) -> ControllerO
     }
 }
 
-/// Every stored snapshot, and the image of the newest. Files that were being written when the last life ended are removed.
-fn read_snapshots(folder: &Path, hash_seed: u64) -> Result<Stored, String> {
-    let mut stored = Stored {
-        views: Vec::new(),
-        image: MetadataImage::empty(),
-        applied: 0,
-        bytes: 0,
-    };
+/// Every stored snapshot's bytes. Files that were being written when the last life ended are removed.
+fn read_snapshot_files(folder: &Path) -> Result<Vec<(SnapshotId, Vec<u8>)>, String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| error.to_string())? {
         let entry = entry.map_err(|error| error.to_string())?;
@@ -180,30 +228,43 @@ fn read_snapshots(folder: &Path, hash_seed: u64) -> Result<Stored, String> {
             fs::remove_file(entry.path())
                 .map_err(|error| format!("{name} cannot be removed: {error}"))?;
         } else if let Some(id) = snapshot::parse_file_name(&name) {
-            found.push((id, entry.path()));
+            let bytes = fs::read(entry.path()).map_err(|error| format!("{name}: {error}"))?;
+            found.push((id, bytes));
         }
     }
     found.sort();
+    Ok(found)
+}
+
+/// The views of all snapshots, and the image of the newest.
+fn read_snapshots(found: Vec<(SnapshotId, Vec<u8>)>, hash_seed: u64) -> Result<Stored, String> {
+    let mut stored = Stored {
+        views: Vec::new(),
+        image: MetadataImage::empty(),
+        delta: None,
+        applied: 0,
+        bytes: 0,
+    };
     let newest = found.last().map(|(id, _)| *id);
-    for (id, path) in found {
-        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    for (id, bytes) in found {
+        let name = snapshot::file_name(id);
         let read = snapshot::read_snapshot(id, &bytes);
-        let (view, _header, records) =
-            read.map_err(|error| format!("{}: {error}", path.display()))?;
+        let (view, _header, records) = read.map_err(|error| format!("{name}: {error}"))?;
         if Some(id) == newest && id.offset > 0 {
             let decoded: Result<Vec<MetadataRecord>, _> = records
                 .into_iter()
                 .map(|record| MetadataRecord::decode(record).map(|(record, _)| record))
                 .collect();
-            let decoded = decoded.map_err(|error| format!("{}: {error}", path.display()))?;
+            let decoded = decoded.map_err(|error| format!("{name}: {error}"))?;
             let options = BuilderOptions { hash_seed };
             let builder =
                 MetadataBuilder::from_snapshot(decoded.iter(), id.offset - 1, id.epoch, options);
-            let mut builder = builder.map_err(|error| format!("{}: {error}", path.display()))?;
-            let (image, _delta) = builder
+            let mut builder = builder.map_err(|error| format!("{name}: {error}"))?;
+            let (image, delta) = builder
                 .publish()
                 .ok_or("a snapshot ends inside a transaction")?;
             stored.image = image;
+            stored.delta = Some(delta);
             stored.applied = id.offset;
             stored.bytes = bytes.len() as u64;
         }
@@ -214,24 +275,16 @@ fn read_snapshots(folder: &Path, hash_seed: u64) -> Result<Stored, String> {
 
 /// Recovers the log of the metadata and reads it whole: it is bounded by the snapshots that cut it.
 fn open_log(
-    prepared: &Prepared,
-    context: &CoreContext,
+    disk: &mut dyn Disk,
+    options: LogOptions,
+    now: Now,
 ) -> Result<(Log, ReplicaId, LogView), String> {
-    let folder = storage::metadata_log_folder(&prepared.directories.metadata);
-    let mut disk = RealDisk::open(&folder).map_err(|error| error.to_string())?;
-    let now = wal_now(context);
-    let options = storage::format::metadata_log_options(
-        &prepared.config,
-        &prepared.directories.cluster_id,
-        prepared.directories.metadata_id,
-        context.random[1],
-    );
     let (mut log, report) =
-        Log::recover(&mut disk, options, now, &mut IgnoreAll).map_err(|error| error.to_string())?;
+        Log::recover(disk, options, now, &mut IgnoreAll).map_err(|error| error.to_string())?;
     let known = log.replicas().map(|(id, _)| id).next();
     let replica = match known {
         Some(replica) => replica,
-        None => create_replica(&mut log, &mut disk, now)?,
+        None => create_replica(&mut log, disk, now)?,
     };
     let mut batches: Vec<Bytes> = Vec::new();
     let state = log
@@ -240,7 +293,7 @@ fn open_log(
     let mut from = state.log_start;
     while from < state.log_end {
         // A damaged batch ends what can be read; consensus says what that means for this voter (case 19).
-        let data = read(&mut log, &mut disk, now, (replica, from, state.log_end))?;
+        let data = read(&mut log, disk, now, (replica, from, state.log_end))?;
         let Some(data) = data.filter(|data| !data.slices.is_empty()) else {
             break;
         };
@@ -255,11 +308,7 @@ fn open_log(
     Ok((log, replica, view))
 }
 
-fn create_replica(
-    log: &mut Log,
-    disk: &mut RealDisk,
-    now: odradek_wal::Now,
-) -> Result<ReplicaId, String> {
+fn create_replica(log: &mut Log, disk: &mut dyn Disk, now: Now) -> Result<ReplicaId, String> {
     let mut outputs = Vec::new();
     let create = CreateReplica {
         topic_id: METADATA_TOPIC_ID,
@@ -276,8 +325,8 @@ fn create_replica(
 /// The batches from an offset on; `None` where they are damaged.
 fn read(
     log: &mut Log,
-    disk: &mut RealDisk,
-    now: odradek_wal::Now,
+    disk: &mut dyn Disk,
+    now: Now,
     (replica, from, bound): (ReplicaId, Offset, Offset),
 ) -> Result<Option<ReadData>, String> {
     let mut outputs = Vec::new();
@@ -301,16 +350,11 @@ fn read(
     }
 }
 
-fn read_quorum_state(folder: &Path) -> Result<Persisted, String> {
-    let mut disk = RealDisk::open(folder).map_err(|error| error.to_string())?;
+fn read_quorum_state(disk: &mut dyn Disk) -> Result<Persisted, String> {
     let mut slots = Vec::new();
     for slot in 0..2u64 {
-        let read = crate::aligned::read(
-            &mut disk,
-            FileName::Root,
-            slot * BLOCK_BYTES as u64,
-            BLOCK_BYTES,
-        );
+        let read =
+            crate::aligned::read(disk, FileName::Root, slot * BLOCK_BYTES as u64, BLOCK_BYTES);
         slots.push(read.map_err(|failure| format!("the quorum state cannot be read: {failure}"))?);
     }
     match quorum_state::recover_slots(&slots[0], &slots[1]) {

@@ -9,7 +9,7 @@ mod options;
 mod space;
 
 pub use drive::drive;
-pub use metadata::BOOTSTRAP_FILE;
+pub use metadata::{BOOTSTRAP_FILE, GroupDisks, GroupFacts, open_group};
 
 use crate::config::ServerConfig;
 use crate::node::log_metrics::ShardMetrics;

@@ -23,7 +23,7 @@ use odradek_protocol::metadata_records::MetadataRecord;
 use odradek_protocol::records::{self, BatchHeader};
 use odradek_raft::consensus::{self, Action, Event, Raft, quorum_state};
 use odradek_raft::controller::QuorumController;
-use odradek_raft::image::MetadataDelta;
+use odradek_raft::image::{MetadataDelta, MetadataImage};
 use odradek_shard::RequestToken;
 use odradek_wal::{
     FileName, FrameMeta, Io, IoClass, IoId, LeaderEpoch, Log, Lsn, Offset, Output, ReplicaId,
@@ -63,6 +63,8 @@ pub struct GroupParts {
     pub folder: PathBuf,
     /// First offset that the controller has not applied: the end of the snapshot it was made from.
     pub applied: i64,
+    /// The image of that snapshot, and all of it as a change: every core begins with it.
+    pub loaded: Option<(MetadataImage, MetadataDelta)>,
     /// Bytes of the newest snapshot.
     pub snapshot_bytes: u64,
     pub metrics: LogMetrics,
@@ -118,7 +120,12 @@ impl MetadataGroup {
             level,
             waiting: VecDeque::new(),
             raft_calls: slab::Slab::new(),
-            unpublished: None,
+            // The broker of a snapshot is that of an earlier life: unfenced or not, it says nothing of this one.
+            unpublished: parts.loaded.map(|(image, delta)| ImageUpdate {
+                image: Arc::new(image),
+                delta: Arc::new(delta),
+                unfenced: false,
+            }),
             published_us: 0,
             lifecycle: Lifecycle::default(),
             snapshots: Snapshots::new(parts.snapshot_bytes, new_bytes as u64),
