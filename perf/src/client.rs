@@ -114,24 +114,28 @@ impl Client {
         self.call_at(key, version, request)
     }
 
+    /// Asks at the highest version that both speak, and reads the answer without looking into it: its bytes, the header's
+    /// too, are counted.
+    ///
+    /// # Errors
+    /// When the connection breaks or no answer comes within 30 s.
+    pub fn call_unread<Request: Message>(
+        &mut self,
+        key: ApiKey,
+        request: &Request,
+    ) -> Result<usize, PerfError> {
+        let version = self.version(key)?;
+        self.answer_to(key, version, request)
+            .map(|answer| answer.len())
+    }
+
     fn call_at<Request: Message, Answer: Message>(
         &mut self,
         key: ApiKey,
         version: i16,
         request: &Request,
     ) -> Result<Answer, PerfError> {
-        self.correlation_id += 1;
-        let mut writer = Writer::frame();
-        write_header(&mut writer, key, version, self.correlation_id)
-            .and_then(|()| request.encode(&mut writer, version))
-            .map_err(|error| PerfError::codec(key.name(), error))?;
-        let segments = writer
-            .finish_frame()
-            .map_err(|error| PerfError::codec(key.name(), error))?;
-        let answer = self.exchange(&segments).map_err(|error| {
-            PerfError::network(format!("{} to {}", key.name(), self.address), error)
-        })?;
-        let mut reader = Reader::new(answer);
+        let mut reader = Reader::new(self.answer_to(key, version, request)?);
         let header = ResponseHeader::decode(&mut reader, response_header_version(key, version))
             .map_err(|error| PerfError::codec(key.name(), error))?;
         if header.correlation_id != self.correlation_id {
@@ -143,6 +147,25 @@ impl Client {
             )));
         }
         Answer::decode(&mut reader, version).map_err(|error| PerfError::codec(key.name(), error))
+    }
+
+    fn answer_to<Request: Message>(
+        &mut self,
+        key: ApiKey,
+        version: i16,
+        request: &Request,
+    ) -> Result<Bytes, PerfError> {
+        self.correlation_id += 1;
+        let mut writer = Writer::frame();
+        write_header(&mut writer, key, version, self.correlation_id)
+            .and_then(|()| request.encode(&mut writer, version))
+            .map_err(|error| PerfError::codec(key.name(), error))?;
+        let segments = writer
+            .finish_frame()
+            .map_err(|error| PerfError::codec(key.name(), error))?;
+        self.exchange(&segments).map_err(|error| {
+            PerfError::network(format!("{} to {}", key.name(), self.address), error)
+        })
     }
 
     fn exchange(&mut self, segments: &[Bytes]) -> std::io::Result<Bytes> {

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use odradek_perf::PerfError;
 use odradek_perf::fetch::{self, FetchOptions};
 use odradek_perf::load::{self, LoadOptions};
+use odradek_perf::metadata::{self, MetadataOptions};
 use odradek_perf::summary::{self, SummaryOptions};
 use serde::Serialize;
 use std::fmt::Display;
@@ -24,6 +25,7 @@ Produce for 10 s:    odradek-perf load --bootstrap 127.0.0.1:9092 --topic t --ba
 With the cost:       odradek-perf load --topic t --server-pid $(pidof odradek)\n\
 Many small requests: odradek-perf load --topic t --batch-bytes 1024 --connections 8 --in-flight 32\n\
 Read it all back:    odradek-perf fetch --topic t\n\
+All the metadata:    odradek-perf metadata --partitions 100000 --server-pid $(pidof odradek)\n\
 Two servers:         scripts/perf-produce\n\n\
 MB and GB are powers of ten. Bytes are those of record batches; what the protocol adds around them is not counted. \
 Latency is from handing a request to its connection up to its answer, in a closed loop: a server that stalls is asked less, \
@@ -35,6 +37,8 @@ enum Command {
     Load(LoadOptions),
     /// Read a topic from its start to its end, and check every batch.
     Fetch(FetchOptions),
+    /// Ask for the metadata of all topics, over many partitions: latency, and the server's CPU for each answer.
+    Metadata(MetadataOptions),
     /// Make one table, and one results file, of many load reports.
     Summary(SummaryOptions),
 }
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
             let bad = report.as_ref().is_ok_and(|report| report.problems > 0);
             show(report, options.json, bad)
         }
+        Command::Metadata(options) => show(metadata::run(&options, &stop), options.json, false),
         Command::Summary(options) => match summary::run(&options) {
             Ok(table) => {
                 print!("{table}");

@@ -7,6 +7,8 @@ mod support;
 
 #[path = "shell/disk.rs"]
 mod disk;
+#[path = "shell/doorbells.rs"]
+mod doorbells;
 #[path = "shell/hand_over.rs"]
 mod hand_over;
 #[path = "shell/limits.rs"]

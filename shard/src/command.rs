@@ -179,16 +179,9 @@ pub struct CreatePartition {
     pub config: Arc<TopicConfig>,
 }
 
-/// A batch to be appended.
-#[derive(Clone, Debug)]
-pub enum ProduceRecords {
-    /// As it came; the shard validates it.
-    Raw(Option<Bytes>),
-    /// Validated elsewhere by [`crate::validate::prepare`] with the topic's present configuration.
-    Prepared(PreparedBatch),
-    /// Refused elsewhere by the same.
-    Refused(BatchRefusal),
-}
+/// A batch to be appended: what [`crate::validate::prepare`] said of it on the connection's core, with the topic's present
+/// configuration.
+pub type CheckedBatch = Result<PreparedBatch, BatchRefusal>;
 
 /// One partition of a produce.
 #[derive(Clone, Debug)]
@@ -196,7 +189,7 @@ pub struct ProducePartition {
     /// The partition.
     pub key: PartitionKey,
     /// What to append.
-    pub records: ProduceRecords,
+    pub batch: CheckedBatch,
 }
 
 /// A produce, or the part of it that concerns this shard.
@@ -208,8 +201,6 @@ pub struct ProduceCommand {
     pub acks: i16,
     /// How long acks=-1 may wait, in milliseconds.
     pub timeout_ms: i32,
-    /// Whether zstd is allowed (Produce v7 and later).
-    pub zstd_allowed: bool,
     /// The partitions, answered in this order.
     pub partitions: Vec<ProducePartition>,
 }

@@ -72,6 +72,7 @@ impl Shard {
         let topic = self.topic_for(&create);
         // Said once a topic and node: by the shard of its first partition.
         if key.partition == 0 && create.config.cleanup.compact {
+            self.statistics.topics_not_compacted += 1;
             self.message(Message::CompactionNotDone {
                 topic: create.topic_name.clone(),
             });
@@ -174,15 +175,20 @@ impl Shard {
         if *topic.config == *config {
             return;
         }
-        let newly_compacted = config.cleanup.compact && !topic.config.cleanup.compact;
+        let (is_compacted, was_compacted) = (config.cleanup.compact, topic.config.cleanup.compact);
         topic.config = config;
         let (name, slots) = (topic.name.clone(), topic.partitions.clone());
         let first = PartitionKey {
             topic_id,
             partition: 0,
         };
-        if newly_compacted && self.index.contains_key(&first) {
-            self.message(Message::CompactionNotDone { topic: name });
+        if is_compacted != was_compacted && self.index.contains_key(&first) {
+            if is_compacted {
+                self.statistics.topics_not_compacted += 1;
+                self.message(Message::CompactionNotDone { topic: name });
+            } else {
+                self.statistics.topics_not_compacted -= 1;
+            }
         }
         for slot in slots {
             self.set_retention(slot);
@@ -219,6 +225,9 @@ impl Shard {
             .by_replica
             .remove(&partition.replica);
         let topic = &mut self.topics[partition.topic as usize];
+        if key.partition == 0 && topic.config.cleanup.compact {
+            self.statistics.topics_not_compacted -= 1;
+        }
         topic.partitions.retain(|other| *other != slot);
         if topic.partitions.is_empty() {
             let topic = self.topics.remove(partition.topic as usize);

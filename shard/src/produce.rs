@@ -1,19 +1,21 @@
 //! Produce: from a command to appended batches and, when they are durable, the answer (P4 to P7).
 //!
-//! Two stages, as everywhere in the hot path: *dispatched* fixes the order (validation, producer state, the
-//! log's append), *produced* answers (`directory::durable`). Validation of bytes is in `validate`, the
-//! sequence rules in `producers`. Not done here: transactions (a transactional batch is refused with
+//! Two stages, as everywhere in the hot path: *dispatched* fixes the order (producer state, the log's append),
+//! *produced* answers (`directory::durable`). Batches come checked, by `validate` on the connection's core; the
+//! sequence rules are in `producers`. Not done here: transactions (a transactional batch is refused with
 //! INVALID_TXN_STATE), and waiting for followers, who do not exist yet.
+
+use std::sync::Arc;
 
 use odradek_protocol::ErrorCode;
 use odradek_wal::{AppendRefusal, FrameMeta, LeaderEpoch, Lsn, Offset};
 use smallvec::{SmallVec, smallvec};
 
 use crate::command::{
-    InternalAppend, PartitionKey, ProduceCommand, ProducePartition, ProducePartitionReply,
-    ProduceRecords, Reply, RequestToken,
+    InternalAppend, PartitionKey, ProduceCommand, ProducePartition, ProducePartitionReply, Reply,
+    RequestToken,
 };
-use crate::config::{Durability, TimestampType};
+use crate::config::{Durability, TimestampType, TopicConfig};
 use crate::directory::Wait;
 use crate::message::Message;
 use crate::partition::OffsetMove;
@@ -47,7 +49,6 @@ pub(crate) struct Blocked {
 #[derive(Clone, Copy)]
 struct Terms {
     acks: i16,
-    zstd_allowed: bool,
     internal: bool,
 }
 
@@ -65,7 +66,6 @@ impl Shard {
     pub(crate) fn produce(&mut self, command: ProduceCommand) {
         let terms = Terms {
             acks: command.acks,
-            zstd_allowed: command.zstd_allowed,
             internal: false,
         };
         let deadline_ms = (command.acks == -1).then_some(command.timeout_ms.max(0) as u64);
@@ -76,12 +76,18 @@ impl Shard {
     pub(crate) fn internal_append(&mut self, command: InternalAppend) {
         let terms = Terms {
             acks: -1,
+            internal: true,
+        };
+        let rules = BatchRules {
+            config: &self.internal_config(&command.key),
+            now_ms: self.now.wall_ms,
             zstd_allowed: true,
+            decompressed_bytes_max: self.options.decompressed_batch_bytes_max,
             internal: true,
         };
         let part = ProducePartition {
             key: command.key,
-            records: ProduceRecords::Raw(Some(command.batch)),
+            batch: validate::prepare(Some(command.batch), &rules),
         };
         self.dispatch(command.token, terms, None, vec![part]);
     }
@@ -164,16 +170,14 @@ impl Shard {
         }
     }
 
-    /// Steps 4 to 18 of Kafka's checks: everything that does not depend on the producer's state.
+    /// What the connection's core could not check: that the partition is led here and may be written to. Kafka's order of
+    /// refusals is kept: a batch of the wrong shape is refused before anything else, its other faults last.
     fn admit(
         &mut self,
         terms: Terms,
         part: ProducePartition,
     ) -> Result<PreparedBatch, BatchRefusal> {
-        if let ProduceRecords::Raw(records) = &part.records {
-            validate::check_shape(records.as_deref(), terms.zstd_allowed)?;
-        }
-        if let ProduceRecords::Refused(refusal) = &part.records
+        if let Err(refusal) = &part.batch
             && refusal.is_of_shape()
         {
             return Err(refusal.clone());
@@ -183,9 +187,8 @@ impl Shard {
         }
         let slot = *self.index.get(&part.key).ok_or(BatchRefusal::NotLeader)?;
         let partition = self.partition(slot);
-        let config = self.topic_of(slot).config.clone();
-        if terms.acks == -1 && partition.in_sync < partition.min_insync(config.min_insync_replicas)
-        {
+        let min_insync_replicas = self.topic_of(slot).config.min_insync_replicas;
+        if terms.acks == -1 && partition.in_sync < partition.min_insync(min_insync_replicas) {
             return Err(BatchRefusal::NotEnoughReplicas {
                 in_sync: partition.in_sync,
             });
@@ -195,19 +198,14 @@ impl Shard {
                 reason: "the log directory is offline".to_owned(),
             });
         }
-        match part.records {
-            ProduceRecords::Prepared(batch) => Ok(batch),
-            ProduceRecords::Refused(refusal) => Err(refusal),
-            ProduceRecords::Raw(records) => {
-                let rules = BatchRules {
-                    config: &config,
-                    now_ms: self.now.wall_ms,
-                    zstd_allowed: terms.zstd_allowed,
-                    decompressed_bytes_max: self.options.decompressed_batch_bytes_max,
-                    internal: terms.internal,
-                };
-                validate::prepare(records, &rules)
-            }
+        part.batch
+    }
+
+    /// The configuration that an append from inside is checked against.
+    fn internal_config(&self, key: &PartitionKey) -> Arc<TopicConfig> {
+        match self.index.get(key) {
+            Some(slot) => self.topic_of(*slot).config.clone(),
+            None => Arc::default(), // Refused by `admit`: there is no such partition.
         }
     }
 

@@ -93,7 +93,7 @@ pub struct ShardStatistics {
     pub members_evaluated: u64,
     /// Producers forgotten by age or by the bound.
     pub producers_forgotten: u64,
-    /// Gauge: topics with a policy that is accepted but not carried out.
+    /// Gauge: topics with a policy that is accepted but not carried out, each counted by the shard of its first partition.
     pub topics_not_compacted: usize,
 }
 
@@ -184,11 +184,6 @@ impl Shard {
             fetches_parked: self.parked.len(),
             produces_waiting: self.produces.len(),
             session_parts: self.sessions.len(),
-            topics_not_compacted: self
-                .topics
-                .iter()
-                .filter(|(_, topic)| topic.config.cleanup.compact)
-                .count(),
             ..self.statistics
         }
     }

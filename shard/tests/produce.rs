@@ -202,13 +202,12 @@ fn hostile_30_to_34_get_kafkas_answers() {
     let token = node.token();
     let partitions = vec![ProducePartition {
         key,
-        records: ProduceRecords::Raw(Some(zstd)),
+        batch: node.checked_of(key, zstd, false),
     }];
     node.step(Event::Produce(ProduceCommand {
         token,
         acks: 1,
         timeout_ms: 100,
-        zstd_allowed: false,
         partitions,
     }));
     assert_eq!(
@@ -376,7 +375,7 @@ fn one_command_answers_all_its_partitions_in_order() {
     let token = node.token();
     let part = |key, values: &[&str]| ProducePartition {
         key,
-        records: ProduceRecords::Raw(Some(batch(values))),
+        batch: node.checked(key, batch(values)),
     };
     let partitions = vec![
         part(second, &["a"]),
@@ -387,7 +386,6 @@ fn one_command_answers_all_its_partitions_in_order() {
         token,
         acks: -1,
         timeout_ms: 1_000,
-        zstd_allowed: true,
         partitions,
     }));
     node.settle();
@@ -413,13 +411,12 @@ fn a_disk_that_does_not_answer_ends_in_a_timeout_for_acks_all() {
     let token = node.token();
     let partitions = vec![ProducePartition {
         key,
-        records: ProduceRecords::Raw(Some(batch(&["a"]))),
+        batch: node.checked(key, batch(&["a"])),
     }];
     node.step(Event::Produce(ProduceCommand {
         token,
         acks: -1,
         timeout_ms: 500,
-        zstd_allowed: true,
         partitions,
     }));
     node.now.monotonic_us += 600_000;
@@ -453,18 +450,17 @@ fn a_batch_checked_on_another_core_is_appended_as_it_is() {
     let partitions = vec![
         ProducePartition {
             key,
-            records: ProduceRecords::Prepared(good),
+            batch: Ok(good),
         },
         ProducePartition {
             key,
-            records: ProduceRecords::Refused(bad),
+            batch: Err(bad),
         },
     ];
     node.step(Event::Produce(ProduceCommand {
         token,
         acks: 1,
         timeout_ms: 100,
-        zstd_allowed: true,
         partitions,
     }));
     node.settle();

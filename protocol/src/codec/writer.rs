@@ -111,6 +111,14 @@ impl Writer {
         }
     }
 
+    /// Goes on in a new segment when the current one has grown to `bytes`: a long message is then never moved while it grows.
+    pub fn continue_in_segments_of(&mut self, bytes: usize) {
+        if self.current.len() >= bytes {
+            self.seal();
+            self.current.reserve_exact(bytes + bytes / 8);
+        }
+    }
+
     /// Appends bytes as they are, copied.
     pub fn write_raw(&mut self, bytes: &[u8]) {
         self.current.extend_from_slice(bytes);

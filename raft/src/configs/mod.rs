@@ -3,6 +3,7 @@
 //! its static file against it.
 
 mod broker_table;
+pub mod client_metrics;
 mod definition;
 mod effective;
 mod near_miss;

@@ -19,6 +19,7 @@ use odradek_protocol::{ErrorCode, StrBytes};
 use super::QuorumController;
 use super::options::{CallContext, ControllerResult, OPERATION_RECORDS_MAX, Refusal};
 use super::topic_names::validate_topic_name;
+use crate::configs::client_metrics::{ClientMetricsFault, ClientMetricsSubscription};
 use crate::configs::{
     ConfigType, Scope, UpdateMode, broker_definition, definition, split_list,
     validate_topic_configs, validate_value,
@@ -204,6 +205,11 @@ impl QuorumController {
                     .map_err(|why| Refusal::new(ErrorCode::InvalidConfig, why.to_string()))?;
             }
             resource_type::BROKER => self.check_broker_changes(resource, changes)?,
+            resource_type::CLIENT_METRICS => {
+                let values = after.iter().map(|(&key, &value)| (key, value));
+                ClientMetricsSubscription::parse(values)
+                    .map_err(|fault| Refusal::new(code_of_fault(&fault), fault.to_string()))?;
+            }
             _ => check_other_changes(resource, changes)?,
         }
         let old = |key: &str| known.and_then(|map| map.get(key)).map(StrBytes::as_str);
@@ -414,11 +420,10 @@ fn check_other_changes(resource: &ConfigResource, changes: &Changes) -> Result<(
         .expect("check_resource lets only types with definitions pass");
     for (key, value) in changes {
         let Some(known) = definition(scope, key) else {
-            let code = match scope {
-                Scope::ClientMetrics => ErrorCode::InvalidRequest,
-                _ => ErrorCode::InvalidConfig,
-            };
-            return Err(Refusal::new(code, format!("Unknown config name: {key}")));
+            return Err(Refusal::new(
+                ErrorCode::InvalidConfig,
+                format!("Unknown config name: {key}"),
+            ));
         };
         if let Some(value) = value {
             validate_value(known, value)
@@ -426,6 +431,17 @@ fn check_other_changes(resource: &ConfigResource, changes: &Changes) -> Result<(
         }
     }
     Ok(())
+}
+
+fn code_of_fault(fault: &ClientMetricsFault) -> ErrorCode {
+    match fault {
+        ClientMetricsFault::UnknownKey(_) | ClientMetricsFault::Interval { .. } => {
+            ErrorCode::InvalidRequest
+        }
+        ClientMetricsFault::NotANumber { .. } | ClientMetricsFault::Pattern(_) => {
+            ErrorCode::InvalidConfig
+        }
+    }
 }
 
 fn scope_of(resource_type: i8) -> Option<Scope> {

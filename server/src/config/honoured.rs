@@ -59,6 +59,7 @@ const HONOURED: &[&str] = &[
     "producer.id.expiration.ms",
     "socket.listen.backlog.size",
     "socket.request.max.bytes",
+    "telemetry.max.bytes",
 ];
 
 /// Whether setting the key changes anything. Quorum addresses count: a lone voter needs none of the others'.

@@ -2,7 +2,7 @@
 //! Bytes, framing and limits on bytes are the shell's; what a request means is `dispatch`'s.
 
 use crate::machine::{ConnectionId, Segments};
-use odradek_protocol::StrBytes;
+use odradek_protocol::{StrBytes, Uuid};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -25,6 +25,8 @@ pub struct Connection {
     pub listener: u16,
     /// From ApiVersions v3+ (KIP-511); shown in telemetry and logs.
     pub software: Option<(StrBytes, StrBytes)>,
+    /// The client instance that last asked for telemetry over it (KIP-714).
+    pub client_instance: Option<Uuid>,
     answers: VecDeque<Answer>,
     /// Numbers of fetches that wait; they are called off when the client goes.
     pub fetches: Vec<u64>,
@@ -40,6 +42,7 @@ impl Connection {
             peer,
             listener,
             software: None,
+            client_instance: None,
             answers: VecDeque::new(),
             fetches: Vec::new(),
             first_sequence: 0,

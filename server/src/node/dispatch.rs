@@ -4,6 +4,7 @@
 use super::api;
 use super::controller_call::ControllerAnswer;
 use super::request::{self, FrameRefusal, Request, RequestMeta};
+use super::telemetry::TelemetryAnswer;
 use super::{Core, Gather};
 use crate::machine::{ConnectionId, LogLevel};
 use bytes::Bytes;
@@ -78,8 +79,10 @@ fn has_handler(api: ApiKey, controller_listener: bool) -> bool {
         | K::IncrementalAlterConfigs => true,
         K::UpdateFeatures | K::DescribeQuorum => true,
         K::BrokerRegistration | K::BrokerHeartbeat | K::AllocateProducerIds => controller_listener,
+        K::Vote | K::BeginQuorumEpoch | K::EndQuorumEpoch | K::FetchSnapshot => controller_listener,
+        // Of topics from a broker, of the metadata log from a controller.
+        K::Fetch => true,
         K::Produce
-        | K::Fetch
         | K::ListOffsets
         | K::OffsetForLeaderEpoch
         | K::Metadata
@@ -93,13 +96,16 @@ fn has_handler(api: ApiKey, controller_listener: bool) -> bool {
         K::OffsetCommit | K::OffsetFetch | K::OffsetDelete => !controller_listener,
         K::DescribeGroups | K::ListGroups | K::DeleteGroups => !controller_listener,
         K::InitProducerId => !controller_listener,
+        K::GetTelemetrySubscriptions | K::PushTelemetry => !controller_listener,
         _ => false,
     }
 }
 
 fn handle(core: &mut Core, request: Request) -> Result<(), FrameRefusal> {
     use ApiKey as K;
+    let listener = &core.options.listeners[usize::from(request.meta.listener)];
     match request.meta.api {
+        K::Fetch if listener.controller => api::controller::handle(core, request),
         K::Produce => api::produce::handle(core, request),
         K::Fetch => api::fetch::handle(core, request),
         K::ListOffsets => api::list_offsets::handle(core, request),
@@ -115,6 +121,8 @@ fn handle(core: &mut Core, request: Request) -> Result<(), FrameRefusal> {
         K::DescribeConfigs => api::describe_configs::handle(core, request),
         K::ListConfigResources => api::list_config_resources::handle(core, request),
         K::FindCoordinator => api::find_coordinator::handle(core, request),
+        K::GetTelemetrySubscriptions => api::telemetry::get_subscriptions(core, request),
+        K::PushTelemetry => api::telemetry::push(core, request),
         K::InitProducerId => api::init_producer_id::handle(core, request),
         K::JoinGroup
         | K::SyncGroup
@@ -132,6 +140,10 @@ fn handle(core: &mut Core, request: Request) -> Result<(), FrameRefusal> {
         | K::AlterConfigs
         | K::UpdateFeatures
         | K::DescribeQuorum
+        | K::Vote
+        | K::BeginQuorumEpoch
+        | K::EndQuorumEpoch
+        | K::FetchSnapshot
         | K::BrokerRegistration
         | K::BrokerHeartbeat
         | K::AllocateProducerIds => api::controller::handle(core, request),
@@ -199,9 +211,16 @@ fn finish(core: &mut Core, meta: RequestMeta, gather: Gather) {
         Gather::Producers(gather) => api::describe_producers::finish(core, meta, &gather),
         Gather::LogDirs(gather) => api::describe_log_dirs::finish(core, meta, gather),
         Gather::Groups(gather) => api::groups::finish(core, meta, *gather),
-        Gather::Controller(_) | Gather::Creation(_) => {
-            unreachable!("the controller answers these in one part")
+        Gather::Controller(_) | Gather::Creation(_) | Gather::Telemetry => {
+            unreachable!("no shard answers these")
         }
+    }
+}
+
+/// What a client instance's core answers for a request of this core.
+pub fn telemetry_reply(core: &mut Core, token: RequestToken, answer: TelemetryAnswer) {
+    if let Some(pending) = core.pending.remove(&token.request) {
+        api::telemetry::finish(core, pending.meta, answer);
     }
 }
 

@@ -2,6 +2,7 @@
 //! Batches inside are reference-counted slices; nothing is copied on the way.
 
 use super::controller_call::{ControllerAnswer, ControllerCall};
+use super::telemetry::{TelemetryAnswer, TelemetryCall};
 use odradek_raft::image::{MetadataDelta, MetadataImage};
 use odradek_shard::{Event as ShardEvent, Reply, RequestToken};
 use std::sync::Arc;
@@ -30,6 +31,16 @@ pub enum Mail {
     ControllerReply {
         token: RequestToken,
         answer: ControllerAnswer,
+    },
+    /// What a client asks about telemetry, for the core that its instance belongs to.
+    Telemetry {
+        token: RequestToken,
+        call: TelemetryCall,
+    },
+    /// What it is told.
+    TelemetryReply {
+        token: RequestToken,
+        answer: TelemetryAnswer,
     },
     /// A newer image; the receiver works out what it means for its shards.
     Image(ImageUpdate),

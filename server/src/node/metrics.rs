@@ -23,6 +23,7 @@ pub struct CoreMetrics {
     connections: Gauge,
     refused: Counter,
     messages: Counter,
+    topics_not_compacted: Gauge,
     registry: Registry,
     /// By API key and error code, registered when it first happens.
     errors: Mutex<BTreeMap<(i16, i16), Counter>>,
@@ -78,6 +79,11 @@ impl CoreMetrics {
             messages: registry.counter(
                 "odradek_shard_messages",
                 "Lines that shards wrote to the log",
+                labels(),
+            ),
+            topics_not_compacted: registry.gauge(
+                "odradek_topics_not_compacted",
+                "Topics with cleanup.policy=compact, which is accepted and not carried out yet",
                 labels(),
             ),
             registry: registry.clone(),
@@ -140,6 +146,10 @@ impl CoreMetrics {
 
     pub fn refused(&self) {
         self.refused.add(1);
+    }
+
+    pub fn topics_not_compacted(&self, count: usize) {
+        self.topics_not_compacted.set(count as i64);
     }
 
     pub fn message(&self) {

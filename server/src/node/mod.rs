@@ -17,6 +17,7 @@ pub mod placement;
 pub mod request;
 pub mod routing;
 pub mod status;
+pub mod telemetry;
 pub mod topics;
 
 pub use mail::Mail;
@@ -69,6 +70,7 @@ pub enum Gather {
     Groups(Box<api::groups::GroupsGather>),
     Controller(api::controller::ControllerGather),
     Creation(api::auto_create::CreationGather),
+    Telemetry,
 }
 
 /// A shard this core runs, and where its logs stand among the core's logs.
@@ -105,6 +107,7 @@ pub struct Core {
     serving: bool,
     held: VecDeque<(ConnectionId, Bytes)>,
     pub(crate) producer_ids: api::init_producer_id::ProducerIds,
+    pub(crate) telemetry: telemetry::Telemetry,
     pub(crate) closing: Closing,
     work: VecDeque<Work>,
     /// Something was given to a shard since the last commit.
@@ -166,6 +169,7 @@ impl Core {
             serving: false,
             held: VecDeque::new(),
             producer_ids: api::init_producer_id::ProducerIds::default(),
+            telemetry: telemetry::Telemetry::default(),
             closing: Closing::default(),
             work: VecDeque::new(),
             commit_due: false,
@@ -384,9 +388,13 @@ impl Core {
     }
 
     fn on_closed(&mut self, id: ConnectionId) {
-        let gone = self.connections.remove(&id);
+        let closed = self.connections.remove(&id);
         self.metrics.connections(self.connections.len());
-        for number in gone.map_or_else(Vec::new, |connection| connection.fetches) {
+        let instance = closed.as_ref().and_then(|gone| gone.client_instance);
+        if let Some(instance) = instance {
+            telemetry::on_disconnected(self, instance);
+        }
+        for number in closed.map_or_else(Vec::new, |connection| connection.fetches) {
             let Some(pending) = self.pending.remove(&number) else {
                 continue;
             };
@@ -454,6 +462,10 @@ impl Core {
             Mail::Controller { token, call } => metadata_group::on_call(self, token, call),
             Mail::ControllerReply { token, answer } => {
                 dispatch::controller_reply(self, token, answer)
+            }
+            Mail::Telemetry { token, call } => telemetry::on_call(self, token, call),
+            Mail::TelemetryReply { token, answer } => {
+                dispatch::telemetry_reply(self, token, answer)
             }
             Mail::Image(update) => placement::on_image(self, &update),
             Mail::Serve => self.serve(),
@@ -553,6 +565,9 @@ impl Core {
             let number = self.shards[position].number;
             self.step_shard(number, ShardEvent::Tick);
         }
+        let statistics = self.shards.iter().map(|owned| owned.shard.statistics());
+        let not_compacted = statistics.map(|counted| counted.topics_not_compacted);
+        self.metrics.topics_not_compacted(not_compacted.sum());
         // A tick alone is no reason to tick again soon.
         self.logs_busy_until_us = busy_until_us;
         metadata_group::tick(self);
@@ -598,7 +613,11 @@ impl Machine for Core {
             MachineEvent::Disk { log, id, result } => self.on_disk(log, id, result),
             MachineEvent::Mail { mail, .. } => self.on_mail(mail),
             MachineEvent::Background { token, result } => {
-                metadata_group::on_background(self, token, result)
+                if token & telemetry::BACKGROUND_TOKEN == 0 {
+                    metadata_group::on_background(self, token, result)
+                } else {
+                    telemetry::on_background(self, token, result)
+                }
             }
             MachineEvent::ShutdownRequested { .. } => {
                 self.closing.asked = true;

@@ -1,6 +1,7 @@
 //! What a node is told once, made from its configuration and its directories by `crate::start`.
 
 use super::status::NodeStatus;
+use super::telemetry::clients::ClientBook;
 use crate::config::Listener;
 use odradek_protocol::Uuid;
 use std::collections::BTreeMap;
@@ -66,6 +67,12 @@ pub struct NodeOptions {
     pub kraft_version: i16,
     /// `metadata.log.max.record.bytes.between.snapshots`.
     pub snapshot_interval_bytes: u64,
+    /// Bytes that the records of one produced batch may unpack to.
+    pub decompressed_batch_bytes_max: usize,
+    /// `telemetry.max.bytes`.
+    pub telemetry_bytes_max: usize,
+    /// Where clients' pushed metrics go.
+    pub clients: Arc<ClientBook>,
     /// `fetch.max.bytes`.
     pub fetch_bytes_max: i32,
     /// `max.incremental.fetch.session.cache.slots`.

@@ -1,9 +1,9 @@
 //! From a published image to what each shard must do (M5, M6): partitions created, changed and deleted, and the topic
 //! configurations that shards act on, resolved through topic, broker, cluster, file and default.
 
-use super::Core;
 use super::mail::ImageUpdate;
 use super::routing::{core_of, shard_of};
+use super::{Core, TopicFound};
 use odradek_protocol::Uuid;
 use odradek_raft::configs::ConfigLayers;
 use odradek_raft::image::{
@@ -16,10 +16,14 @@ use odradek_wal::{DirectoryId, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Topic configurations by topic name: only of topics with values of their own; all others share one.
+/// Topics whose configuration a core keeps at hand for produces; above it all are looked up again.
+const PRODUCED_CONFIGS_MAX: usize = 10_000;
+
+/// Topic configurations, resolved: one that all topics without values of their own share, and those of topics produced to.
 #[derive(Default)]
 pub struct TopicConfigs {
     shared: Option<Arc<TopicConfig>>,
+    produced: BTreeMap<Uuid, Arc<TopicConfig>>,
 }
 
 impl TopicConfigs {
@@ -32,6 +36,33 @@ impl TopicConfigs {
             .shared
             .get_or_insert_with(|| Arc::new(resolve(&core.layers(image, None))));
         shared.clone()
+    }
+
+    /// What the delta changes is resolved again when it is wanted.
+    fn forget(&mut self, delta: &MetadataDelta) {
+        if !delta.configs.is_empty() || !delta.topics.deleted.is_empty() {
+            self.produced.clear();
+        }
+    }
+}
+
+impl Core {
+    /// The configuration that batches for a topic are checked against: that of the image this core serves from.
+    pub(crate) fn produce_config(&mut self, topic: &TopicFound) -> Arc<TopicConfig> {
+        if let Some(config) = self.topic_configs.produced.get(&topic.id) {
+            return config.clone();
+        }
+        let facts = CoreFacts {
+            node_id: self.options.node_id,
+            static_values: &self.options.static_values,
+        };
+        let config = self.topic_configs.of(&facts, &self.image, &topic.name);
+        let produced = &mut self.topic_configs.produced;
+        if produced.len() >= PRODUCED_CONFIGS_MAX {
+            produced.clear();
+        }
+        produced.insert(topic.id, config.clone());
+        config
     }
 }
 
@@ -113,11 +144,17 @@ pub fn on_image(core: &mut Core, update: &ImageUpdate) {
     };
     let delta = &update.delta;
     let image = &update.image;
+    configs.forget(delta);
     deleted(core, delta, &mut changes);
     changed(core, (&facts, &mut configs), image, delta, &mut changes);
     reconfigured(core, (&facts, &mut configs), image, delta, &mut changes);
     core.topic_configs = configs;
     core.image = image.clone();
+    let of_clients =
+        |resource: &ConfigResource| resource.resource_type == resource_type::CLIENT_METRICS;
+    if delta.configs.iter().any(of_clients) {
+        core.telemetry.refresh(image);
+    }
     for (shard, mut list) in changes {
         list.push(PartitionChange::CaughtUp {
             metadata_offset: image.offset,

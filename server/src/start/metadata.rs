@@ -5,7 +5,7 @@ use super::drive::drive;
 use super::options::Prepared;
 use crate::machine::Now;
 use crate::node::log_metrics::LogMetrics;
-use crate::node::metadata_group::{GroupParts, MetadataGroup};
+use crate::node::metadata_group::{GroupParts, METADATA_TOPIC_ID, MetadataGroup};
 use crate::shell::{CoreContext, RealDisk, StartError};
 use crate::storage;
 use bytes::Bytes;
@@ -18,14 +18,12 @@ use odradek_raft::controller::{ControllerOptions, QuorumController};
 use odradek_raft::image::{BuilderOptions, MetadataBuilder, MetadataDelta, MetadataImage};
 use odradek_raft::snapshot::{self, SnapshotPart, SnapshotReader};
 use odradek_wal::{
-    BLOCK_BYTES, CreateReplica, Disk, FileName, IgnoreAll, Log, LogOptions, Offset, ReadAnswer,
-    ReadData, ReplicaId, TopicId,
+    BLOCK_BYTES, CreateReplica, Disk, FileName, IgnoreAll, Log, LogOptions, Offset, Output,
+    ReadAnswer, ReadData, ReadRefusal, ReplicaId,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Topic id of `__cluster_metadata`.
-const METADATA_TOPIC_ID: TopicId = TopicId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 /// Kafka's file of the records a new cluster begins with.
 pub const BOOTSTRAP_FILE: &str = "bootstrap.checkpoint";
 const READ_BYTES: usize = 8 << 20;
@@ -281,7 +279,8 @@ fn open_log(
 ) -> Result<(Log, ReplicaId, LogView), String> {
     let (mut log, report) =
         Log::recover(disk, options, now, &mut IgnoreAll).map_err(|error| error.to_string())?;
-    let known = log.replicas().map(|(id, _)| id).next();
+    // The newest: a log that was begun anew behind a snapshot has another replica.
+    let known = log.replicas().map(|(id, _)| id).last();
     let replica = match known {
         Some(replica) => replica,
         None => create_replica(&mut log, disk, now)?,
@@ -300,8 +299,13 @@ fn open_log(
         from = data.next_offset;
         batches.extend(data.slices);
     }
+    // One that was begun anew starts with its first batch.
+    let first = batches
+        .first()
+        .and_then(|batch| batch.first_chunk().copied());
+    let first_offset = first.map_or(0, i64::from_be_bytes);
     let view = LogView {
-        start_offset: state.log_start.0,
+        start_offset: state.log_start.0.max(first_offset),
         damaged: !report.undamaged() || from < state.log_end,
         batches,
     };
@@ -322,7 +326,7 @@ fn create_replica(log: &mut Log, disk: &mut dyn Disk, now: Now) -> Result<Replic
     Ok(replica)
 }
 
-/// The batches from an offset on; `None` where they are damaged.
+/// Batches from an offset on; none, and said so, when they are damaged.
 fn read(
     log: &mut Log,
     disk: &mut dyn Disk,
@@ -332,16 +336,27 @@ fn read(
     let mut outputs = Vec::new();
     match log.read(now, replica, from, bound, READ_BYTES, true, 0, &mut outputs) {
         ReadAnswer::Ready(data) => Ok(Some(data)),
-        ReadAnswer::Damaged { .. } => Ok(None),
+        ReadAnswer::Damaged { first, last } => {
+            tracing::error!("the metadata log is damaged: offsets {first} to {last}");
+            Ok(None)
+        }
         ReadAnswer::Pending => {
-            let told = drive(log, disk, now, outputs);
-            let done = told.into_iter().find_map(|output| match output {
-                odradek_wal::Output::ReadDone { result, .. } => Some(result),
-                _ => None,
-            });
+            let mut done = None;
+            for output in drive(log, disk, now, outputs) {
+                match output {
+                    Output::ReadDone { result, .. } => done = Some(result),
+                    Output::Damaged { file, position, .. } => tracing::error!(
+                        "the metadata log holds damaged bytes in {file} at {position}"
+                    ),
+                    _ => {}
+                }
+            }
             match done {
                 Some(Ok(data)) => Ok(Some(data)),
-                Some(Err(odradek_wal::ReadRefusal::Damaged { .. })) => Ok(None),
+                Some(Err(ReadRefusal::Damaged { first, last })) => {
+                    tracing::error!("the metadata log is damaged: offsets {first} to {last}");
+                    Ok(None)
+                }
                 Some(Err(refusal)) => Err(format!("reading offset {from}: {refusal:?}")),
                 None => Err(format!("reading offset {from} was never answered")),
             }

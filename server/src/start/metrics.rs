@@ -1,8 +1,9 @@
-//! The HTTP pages of a node: `/metrics` from the registry and the operating system, `/health` from the node's status.
+//! The HTTP pages of a node: `/metrics` from the registry and the operating system, `/health` from the node's status, and
+//! `/clients`, what clients pushed of their own metrics.
 
 use super::options::Prepared;
 use crate::node::status::Stage;
-use crate::shell::{Health, Pages, ProcessMetrics, Registry, Shell, log_labels};
+use crate::shell::{Health, Page, Pages, ProcessMetrics, Registry, Shell, log_labels};
 use odradek_wal::RecoveryReport;
 use serde_json::json;
 use std::path::Path;
@@ -32,8 +33,15 @@ pub fn pages(shell: &Shell, prepared: &Arc<Prepared>) -> Pages {
         let help = "1 for the state the node is in, as /health names it";
         (stage, registry.gauge("odradek_node_state", help, labels))
     });
+    let clients = Arc::clone(&prepared.node.clients);
     let prepared = Arc::clone(prepared);
     Pages {
+        page: Arc::new(move |path| {
+            clients.page(path).map(|body| Page {
+                content_type: "application/json",
+                body,
+            })
+        }),
         refresh: Arc::new(move || {
             process.refresh();
             for (stage, gauge) in &states {

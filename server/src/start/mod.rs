@@ -128,7 +128,7 @@ fn announce(config: &ServerConfig, directories: &Directories, cores: u16) {
         tracing::info!("{who} connect to {} ({})", listener.address, listener.name);
     }
     tracing::info!(
-        "metrics at http://{}/metrics, health at /health",
+        "metrics at http://{}/metrics, health at /health, clients' own metrics at /clients",
         config.metrics_listener
     );
     tracing::info!("stop with Ctrl-C or SIGTERM");

@@ -57,6 +57,9 @@ impl Prepared {
             snapshot_interval_bytes: config
                 .number("metadata.log.max.record.bytes.between.snapshots")
                 .max(1) as u64,
+            decompressed_batch_bytes_max: ShardOptions::default().decompressed_batch_bytes_max,
+            telemetry_bytes_max: usize::try_from(config.number("telemetry.max.bytes")).unwrap_or(0),
+            clients: std::sync::Arc::default(),
             fetch_bytes_max: i32::try_from(config.number("fetch.max.bytes")).unwrap_or(i32::MAX),
             fetch_sessions_max: usize::try_from(
                 config.number("max.incremental.fetch.session.cache.slots"),

@@ -160,6 +160,8 @@ fn kind(mail: &Mail) -> &'static str {
         Mail::ShardReply { .. } => "a shard's reply",
         Mail::Controller { .. } => "for the controller",
         Mail::ControllerReply { .. } => "the controller's reply",
+        Mail::Telemetry { .. } => "for telemetry",
+        Mail::TelemetryReply { .. } => "telemetry's reply",
         Mail::Image(_) => "an image",
         Mail::BrokerEpoch(_) => "the broker epoch",
         Mail::Serve => "serve",

@@ -109,6 +109,32 @@ impl Node {
 
     /// Starts the process and waits until it serves.
     pub fn launch(&mut self) {
+        self.spawn();
+        self.wait_until_ready();
+    }
+
+    /// Starts the process, which must end by itself with code 1; what it logged in this life.
+    pub fn launch_refused(&mut self) -> String {
+        let before = self.log().len();
+        self.spawn();
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.exit_status() {
+                break status;
+            }
+            assert!(
+                start.elapsed() < START_MAX,
+                "the node does not end\n{}",
+                self.log()
+            );
+            std::thread::sleep(POLL);
+        };
+        self.child = None;
+        assert_eq!(status.code(), Some(1), "{}", self.log());
+        self.log()[before..].to_string()
+    }
+
+    fn spawn(&mut self) {
         assert!(self.child.is_none(), "a node is started when it is stopped");
         let log = File::options()
             .create(true)
@@ -136,7 +162,6 @@ impl Node {
         }
         let child = command.spawn();
         self.child = Some(child.unwrap_or_else(|error| panic!("{words:?}: {error}")));
-        self.wait_until_ready();
     }
 
     fn wait_until_ready(&mut self) {
@@ -175,6 +200,29 @@ impl Node {
 
     pub fn is_alive(&mut self) -> bool {
         self.child.is_some() && self.exit_status().is_none()
+    }
+
+    /// Where controllers and their tools connect.
+    pub fn controller_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports[1]).into()
+    }
+
+    /// A page of the HTTP port: status line and body.
+    pub fn page(&self, path: &str) -> (String, String) {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports[2]))
+            .expect("the HTTP port is open");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        .expect("a request is taken");
+        let mut answer = String::new();
+        stream
+            .read_to_string(&mut answer)
+            .expect("a page is text and ends");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head, then a body");
+        let status = head.lines().next().unwrap_or_default().to_string();
+        (status, body.to_string())
     }
 
     pub fn client(&self) -> Client {

@@ -12,6 +12,7 @@ use odradek_protocol::ErrorCode;
 use odradek_protocol::records::{self, BatchBuilder, Batches, Compression};
 use odradek_shard::command::*;
 use odradek_shard::message::Message;
+use odradek_shard::validate::{BatchRules, prepare};
 use odradek_shard::{
     Action, Event, RecoveredLog, RecoveredProducers, Reply, RequestToken, Shard, ShardOptions,
     TopicConfig,
@@ -146,6 +147,8 @@ pub struct Node {
     pub closed: usize,
     /// Every action as text, when asked for.
     pub trace: Option<Vec<String>>,
+    /// Configurations by topic, as the metadata says.
+    configs: BTreeMap<TopicId, Arc<TopicConfig>>,
     next_request: u64,
 }
 
@@ -229,6 +232,7 @@ impl Node {
             offline: Vec::new(),
             closed: 0,
             trace: None,
+            configs: BTreeMap::new(),
             next_request,
         }
     }
@@ -270,9 +274,26 @@ impl Node {
     }
 
     pub fn step(&mut self, event: Event) {
+        if let Event::Metadata(changes) = &event {
+            self.note_configs(changes);
+        }
         let mut actions = Vec::new();
         self.shard.step(self.now, event, &mut actions);
         self.take(actions);
+    }
+
+    fn note_configs(&mut self, changes: &[PartitionChange]) {
+        for change in changes {
+            match change {
+                PartitionChange::Create(create) => self
+                    .configs
+                    .insert(create.key.topic_id, create.config.clone()),
+                PartitionChange::Config { topic_id, config } => {
+                    self.configs.insert(*topic_id, config.clone())
+                }
+                _ => None,
+            };
+        }
     }
 
     /// Takes what a shard wants done.
@@ -346,17 +367,33 @@ impl Node {
         key
     }
 
+    /// A batch as the connection's core hands it on.
+    pub fn checked(&self, key: PartitionKey, batch: Bytes) -> CheckedBatch {
+        self.checked_of(key, batch, true)
+    }
+
+    pub fn checked_of(&self, key: PartitionKey, batch: Bytes, zstd_allowed: bool) -> CheckedBatch {
+        let config = self.configs.get(&key.topic_id).cloned();
+        let rules = BatchRules {
+            config: &config.unwrap_or_default(),
+            now_ms: self.now.wall_ms,
+            zstd_allowed,
+            decompressed_bytes_max: self.options.decompressed_batch_bytes_max,
+            internal: false,
+        };
+        prepare(Some(batch), &rules)
+    }
+
     pub fn send(&mut self, key: PartitionKey, batch: Bytes, acks: i16) -> RequestToken {
         let token = self.token();
         let partitions = vec![ProducePartition {
             key,
-            records: ProduceRecords::Raw(Some(batch)),
+            batch: self.checked(key, batch),
         }];
         self.step(Event::Produce(ProduceCommand {
             token,
             acks,
             timeout_ms: 30_000,
-            zstd_allowed: true,
             partitions,
         }));
         token

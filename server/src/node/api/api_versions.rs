@@ -5,6 +5,7 @@
 use super::super::Core;
 use super::super::dispatch::served;
 use super::super::request::{FrameRefusal, Request, RequestMeta, read_body};
+use super::super::telemetry;
 use crate::machine::ConnectionId;
 use odradek_protocol::api::{API_TABLE, ApiKey};
 use odradek_protocol::messages::ApiVersionsRequest;
@@ -84,9 +85,11 @@ pub fn refuse_version(
 
 fn response(core: &Core, meta: &RequestMeta) -> ApiVersionsResponse {
     let controller = core.options.listeners[usize::from(meta.listener)].controller;
+    let subscribed = telemetry::is_subscribed(&core.image);
     let api_keys = API_TABLE
         .iter()
         .filter(|row| served(row.key, controller))
+        .filter(|row| subscribed || !is_telemetry(row.key))
         .map(|row| ApiVersion {
             api_key: row.key as i16,
             min_version: if row.key == ApiKey::Produce {
@@ -125,6 +128,14 @@ fn response(core: &Core, meta: &RequestMeta) -> ApiVersionsResponse {
         finalized_features: finalized,
         ..ApiVersionsResponse::default()
     }
+}
+
+/// Shown only while somebody wants clients' metrics; else every client would ask for nothing (KIP-714).
+fn is_telemetry(api: ApiKey) -> bool {
+    matches!(
+        api,
+        ApiKey::GetTelemetrySubscriptions | ApiKey::PushTelemetry
+    )
 }
 
 fn finalized_feature(name: StrBytes, level: i16) -> FinalizedFeatureKey {

@@ -1,6 +1,7 @@
 //! What the controller answers, forwarded to its core as bytes: CreateTopics (19), DeleteTopics (20), AlterConfigs (33),
 //! CreatePartitions (37), IncrementalAlterConfigs (44), DescribeQuorum (55), UpdateFeatures (57), and on the controllers'
-//! listener BrokerRegistration (62), BrokerHeartbeat (63) and AllocateProducerIds (67). Decided in `metadata_group`.
+//! listener BrokerRegistration (62), BrokerHeartbeat (63), AllocateProducerIds (67), and what consensus answers: Fetch (1) of
+//! the metadata log, Vote (52), BeginQuorumEpoch (53), EndQuorumEpoch (54) and FetchSnapshot (59). Decided in `metadata_group`.
 
 use super::super::controller_call::{ControllerAnswer, ControllerCall};
 use super::super::request::{FrameRefusal, Request, RequestMeta, begin_response};

@@ -70,7 +70,10 @@ fn describe(
     };
     match outcome {
         Ok(mut configs) => {
-            if let Some(keys) = &resource.configuration_keys {
+            // None named is all, as null is.
+            if let Some(keys) = &resource.configuration_keys
+                && !keys.is_empty()
+            {
                 configs.retain(|config| keys.contains(&config.name));
             }
             result.configs = configs;

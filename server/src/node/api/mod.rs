@@ -19,6 +19,7 @@ pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod telemetry;
 
 /// What a response carries where authorised operations were not asked for.
 pub const OPERATIONS_NOT_ASKED: i32 = i32::MIN;

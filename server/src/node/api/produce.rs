@@ -1,18 +1,21 @@
 //! Produce (key 0), versions 3-13: appends one record batch a partition.
-//! Split by owning shard; the shard validates, appends and answers when durable. Not done here: transactions (their
+//! Batches are checked here (CRC, headers, records), on the connection's core, then split by owning shard; the shard appends
+//! and answers when durable. Not done here: transactions (their
 //! issue): a transactional id is refused with INVALID_TXN_STATE, as a write outside a transaction.
 
 use super::super::request::{FrameRefusal, Request, RequestMeta, read_body};
-use super::super::{Core, Gather};
+use super::super::{Core, Gather, TopicFound};
 use odradek_protocol::messages::ProduceRequest;
+use odradek_protocol::messages::produce_request::TopicProduceData;
 use odradek_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
     ProduceResponse, TopicProduceResponse,
 };
 use odradek_protocol::{ErrorCode, StrBytes, Uuid};
 use odradek_shard::command::{
-    PartitionKey, ProduceCommand, ProducePartition, ProducePartitionReply, ProduceRecords,
+    PartitionKey, ProduceCommand, ProducePartition, ProducePartitionReply,
 };
+use odradek_shard::validate::{BatchRules, prepare};
 use odradek_shard::{Event, RequestToken};
 use odradek_wal::TopicId;
 
@@ -34,72 +37,19 @@ pub struct ProduceGather {
 pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal> {
     let body: ProduceRequest = read_body(&mut request)?;
     let meta = request.meta;
+    let terms = Terms {
+        acks: body.acks,
+        timeout_ms: body.timeout_ms,
+        transactional: body.transactional_id.is_some(),
+    };
     let mut commands: Vec<(u16, ProduceCommand)> = Vec::new();
     let mut gather = ProduceGather {
         acks: body.acks,
         response: ProduceResponse::default(),
         places: Vec::new(),
     };
-    let acks_allowed = matches!(body.acks, -1..=1);
     for topic in body.topic_data {
-        let found = if meta.version >= TOPIC_ID_VERSION {
-            core.topic_by_id(topic.topic_id)
-        } else {
-            core.topic_by_name(&topic.name)
-        };
-        let mut answer = TopicProduceResponse {
-            name: topic.name.clone(),
-            topic_id: topic.topic_id,
-            ..TopicProduceResponse::default()
-        };
-        let refusal = match &found {
-            None if meta.version >= TOPIC_ID_VERSION => Some(ErrorCode::UnknownTopicId),
-            None => Some(ErrorCode::UnknownTopicOrPartition),
-            Some(_) if body.transactional_id.is_some() => Some(ErrorCode::InvalidTxnState),
-            Some(_) if !acks_allowed => Some(ErrorCode::InvalidRequiredAcks),
-            Some(found) if is_internal(&found.name) && !is_admin(&meta) => {
-                Some(ErrorCode::InvalidTopicException)
-            }
-            Some(_) => None,
-        };
-        for partition in topic.partition_data {
-            let place = (
-                gather.response.responses.len() as u32,
-                answer.partition_responses.len() as u32,
-            );
-            let exists = found
-                .as_ref()
-                .is_some_and(|found| (0..found.partitions).contains(&partition.index));
-            let error = refusal.unwrap_or(if exists {
-                ErrorCode::None
-            } else {
-                ErrorCode::UnknownTopicOrPartition
-            });
-            answer
-                .partition_responses
-                .push(refused(partition.index, error));
-            if error != ErrorCode::None {
-                continue;
-            }
-            let topic_id = found.as_ref().map_or(Uuid::default(), |found| found.id);
-            let part = part_of(
-                core,
-                &mut commands,
-                &mut gather,
-                &meta,
-                (topic_id, partition.index),
-                (body.acks, body.timeout_ms),
-            );
-            gather.places[part].push(place);
-            commands[part].1.partitions.push(ProducePartition {
-                key: PartitionKey {
-                    topic_id: TopicId(topic_id.0),
-                    partition: partition.index,
-                },
-                records: ProduceRecords::Raw(partition.records),
-            });
-        }
-        gather.response.responses.push(answer);
+        take_topic(core, &meta, &terms, topic, &mut gather, &mut commands);
     }
     if commands.is_empty() {
         finish(core, meta, gather);
@@ -112,6 +62,90 @@ pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal>
     Ok(())
 }
 
+/// What holds for the whole request.
+struct Terms {
+    acks: i16,
+    timeout_ms: i32,
+    transactional: bool,
+}
+
+/// Checks one topic's batches, and puts each into the command of its shard.
+fn take_topic(
+    core: &mut Core,
+    meta: &RequestMeta,
+    terms: &Terms,
+    topic: TopicProduceData,
+    gather: &mut ProduceGather,
+    commands: &mut Vec<(u16, ProduceCommand)>,
+) {
+    let found = if meta.version >= TOPIC_ID_VERSION {
+        core.topic_by_id(topic.topic_id)
+    } else {
+        core.topic_by_name(&topic.name)
+    };
+    let mut answer = TopicProduceResponse {
+        name: topic.name.clone(),
+        topic_id: topic.topic_id,
+        ..TopicProduceResponse::default()
+    };
+    let refusal = refusal_of(meta, terms, found.as_ref());
+    let config = match (&found, refusal) {
+        (Some(found), None) => Some(core.produce_config(found)),
+        _ => None,
+    };
+    for partition in topic.partition_data {
+        let place = (
+            gather.response.responses.len() as u32,
+            answer.partition_responses.len() as u32,
+        );
+        let index = partition.index;
+        let target = found
+            .as_ref()
+            .zip(config.as_deref())
+            .filter(|(found, _)| (0..found.partitions).contains(&index));
+        let Some((found, config)) = target else {
+            let error = refusal.unwrap_or(ErrorCode::UnknownTopicOrPartition);
+            answer.partition_responses.push(refused(index, error));
+            continue;
+        };
+        answer
+            .partition_responses
+            .push(refused(index, ErrorCode::None));
+        let rules = BatchRules {
+            config,
+            now_ms: core.now().wall_ms,
+            zstd_allowed: meta.version >= ZSTD_VERSION,
+            decompressed_bytes_max: core.options.decompressed_batch_bytes_max,
+            internal: false,
+        };
+        let batch = prepare(partition.records, &rules);
+        let part = part_of(core, commands, gather, meta, (found.id, index), terms);
+        gather.places[part].push(place);
+        commands[part].1.partitions.push(ProducePartition {
+            key: PartitionKey {
+                topic_id: TopicId(found.id.0),
+                partition: index,
+            },
+            batch,
+        });
+    }
+    gather.response.responses.push(answer);
+}
+
+/// Why nothing is appended to any partition of the topic.
+fn refusal_of(meta: &RequestMeta, terms: &Terms, found: Option<&TopicFound>) -> Option<ErrorCode> {
+    match found {
+        None if meta.version >= TOPIC_ID_VERSION => Some(ErrorCode::UnknownTopicId),
+        None => Some(ErrorCode::UnknownTopicOrPartition),
+        Some(_) if terms.transactional => Some(ErrorCode::InvalidTxnState),
+        Some(_) if !matches!(terms.acks, -1..=1) => Some(ErrorCode::InvalidRequiredAcks),
+        Some(found) if is_internal(&found.name) && !is_admin(meta) => {
+            Some(ErrorCode::InvalidTopicException)
+        }
+        Some(_) => None,
+    }
+}
+
 /// The position of the command for the partition's shard, made when it is the first.
 fn part_of(
     core: &Core,
@@ -119,7 +153,7 @@ fn part_of(
     gather: &mut ProduceGather,
     meta: &RequestMeta,
     (topic_id, partition): (Uuid, i32),
-    (acks, timeout_ms): (i16, i32),
+    terms: &Terms,
 ) -> usize {
     let shard = core.shard_of(topic_id, partition);
     if let Some(part) = commands.iter().position(|(other, _)| *other == shard) {
@@ -130,9 +164,8 @@ fn part_of(
         shard,
         ProduceCommand {
             token: core.token(meta, part as u32),
-            acks,
-            timeout_ms,
-            zstd_allowed: meta.version >= ZSTD_VERSION,
+            acks: terms.acks,
+            timeout_ms: terms.timeout_ms,
             partitions: Vec::new(),
         },
     ));

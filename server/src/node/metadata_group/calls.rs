@@ -140,10 +140,34 @@ impl MetadataGroup {
         answer: ControllerAnswer,
     ) {
         match self.propose(core, records, atomic) {
-            Ok(None) => deliver(core, self, token, answer),
-            Ok(Some(end)) => self.waiting.push_back(Waiting { end, token, answer }),
+            // It read what earlier calls wrote: it must not be told before that is committed.
+            Ok(None) => {
+                let end = self.raft.log_end();
+                self.answer_at(core, end, token, answer);
+            }
+            Ok(Some(end)) => self.answer_at(core, end, token, answer),
             Err(reason) => self.refuse(core, token, reason),
         }
+    }
+
+    /// Answers once the log is committed up to `end`; at once when it is, or when this node does not lead and knows of nothing
+    /// uncommitted.
+    fn answer_at(
+        &mut self,
+        core: &mut Core,
+        end: i64,
+        token: RequestToken,
+        answer: ControllerAnswer,
+    ) {
+        let committed = self.raft.high_watermark().unwrap_or(0);
+        if self.epoch.is_none() || end <= committed {
+            return deliver(core, self, token, answer);
+        }
+        assert!(
+            self.waiting.back().is_none_or(|last| last.end <= end),
+            "answers leave in the order of the log"
+        );
+        self.waiting.push_back(Waiting { end, token, answer });
     }
 
     /// Appends records and applies them; the offset after the last, or none when there was nothing to append.

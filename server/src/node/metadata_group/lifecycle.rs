@@ -78,13 +78,29 @@ impl Lifecycle {
     }
 }
 
-/// Moves the broker's life on.
-pub(super) fn tick(core: &mut Core, group: &mut MetadataGroup) {
-    if group.lifecycle.stage == Stage::Waiting && group.epoch.is_some() {
-        activate(core, group);
+/// This node leads the metadata log, and all of it is replayed: the controller takes up its work, and a broker that was not
+/// registered yet, or whose registration was lost with the last leadership, registers.
+pub(super) fn on_leadership(core: &mut Core, group: &mut MetadataGroup) {
+    activate(core, group);
+    if group.lifecycle.stage == Stage::Waiting {
         group.lifecycle.stage = Stage::Registering;
         register(core, group);
     }
+}
+
+/// Nobody will answer this broker's call that was waiting for its records: it is made again once there is a leader.
+pub(super) fn on_leadership_lost(core: &Core, group: &mut MetadataGroup) {
+    let lifecycle = &mut group.lifecycle;
+    if lifecycle.stage == Stage::Registering {
+        lifecycle.stage = Stage::Waiting;
+    }
+    if std::mem::take(&mut lifecycle.heartbeat_out) {
+        lifecycle.heartbeat_due_us = Some(core.now().monotonic_us + EAGER_INTERVAL_US);
+    }
+}
+
+/// Moves the broker's life on.
+pub(super) fn tick(core: &mut Core, group: &mut MetadataGroup) {
     let now_us = core.now().monotonic_us;
     let due = group
         .lifecycle

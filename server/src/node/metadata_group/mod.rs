@@ -21,18 +21,22 @@ use lifecycle::Lifecycle;
 use odradek_protocol::api::ApiKey;
 use odradek_protocol::metadata_records::MetadataRecord;
 use odradek_protocol::records::{self, BatchHeader};
-use odradek_raft::consensus::{self, Action, Event, Raft, quorum_state};
+use odradek_raft::consensus::{self, Action, Event, Raft, SnapshotId, quorum_state};
 use odradek_raft::controller::QuorumController;
 use odradek_raft::image::{MetadataDelta, MetadataImage};
+use odradek_raft::snapshot::file_name;
 use odradek_shard::RequestToken;
 use odradek_wal::{
-    FileName, FrameMeta, Io, IoClass, IoId, LeaderEpoch, Log, Lsn, Offset, Output, ReplicaId,
+    CreateReplica, FileName, FrameMeta, Io, IoClass, IoId, LeaderEpoch, Log, Lsn, Offset, Output,
+    ReplicaId, TopicId,
 };
 use snapshots::Snapshots;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Topic id of `__cluster_metadata`.
+pub const METADATA_TOPIC_ID: TopicId = TopicId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 /// Images are published at most this often while nobody waits for one.
 const PUBLISH_INTERVAL_US: u64 = 50_000;
 /// The log wants a tick this often while something happens, and for a while after it (its seal).
@@ -82,7 +86,10 @@ pub struct MetadataGroup {
     /// Log writes of consensus that are not durable yet, in order.
     writes: VecDeque<(u64, Lsn)>,
     applied: i64,
+    /// The epoch this node leads in.
     epoch: Option<i32>,
+    /// The epoch its controller was made active in.
+    active_epoch: Option<i32>,
     /// metadata.version as the log has it, committed or not.
     level: i16,
     waiting: VecDeque<Waiting>,
@@ -117,6 +124,7 @@ impl MetadataGroup {
             writes: VecDeque::new(),
             applied: parts.applied,
             epoch: None,
+            active_epoch: None,
             level,
             waiting: VecDeque::new(),
             raft_calls: slab::Slab::new(),
@@ -236,7 +244,11 @@ impl MetadataGroup {
             let actions = std::mem::take(&mut self.raft_actions);
             let outputs = std::mem::take(&mut self.log_outputs);
             if actions.is_empty() && outputs.is_empty() {
-                break;
+                if self.epoch == self.active_epoch {
+                    break;
+                }
+                self.active_epoch = self.epoch;
+                lifecycle::on_leadership(core, self);
             }
             for action in actions {
                 self.on_raft_action(core, action);
@@ -292,10 +304,8 @@ impl MetadataGroup {
                 self.epoch = Some(epoch);
                 self.advance(core);
             }
-            Action::LostLeadership { .. } => {
-                self.epoch = None;
-                self.controller.resign();
-            }
+            Action::LostLeadership { .. } => self.resign(core),
+            Action::ResetLog { write, to } => self.reset_log(core, write, to),
             Action::Reply { token, response } => calls::on_raft_reply(self, core, token, &response),
             Action::RemoveSnapshot { id } => snapshots::remove(self, core, id),
             Action::ReadSnapshot {
@@ -304,17 +314,16 @@ impl MetadataGroup {
                 position,
                 length,
             } => {
-                snapshots::read(self, core, token, (id, position, length));
+                snapshots::read(self, core, token, id, (position, length));
             }
             Action::Fatal { reason } => core.out.push(MachineAction::Exit {
                 code: 1,
                 reason: reason.to_string(),
             }),
-            // A lone voter has no peers to send to, loads no one's snapshot and never truncates.
+            // A lone voter has no peers to send to and loads no one's snapshot; what it truncates was never applied.
             Action::Send { .. }
             | Action::LeaderChanged { .. }
             | Action::LogTruncated { .. }
-            | Action::ResetLog { .. }
             | Action::WriteSnapshotChunk { .. }
             | Action::InstallSnapshot { .. }
             | Action::DropSnapshotPart { .. } => {}
@@ -373,6 +382,61 @@ impl MetadataGroup {
                     .step(now, Event::StorageFailed { reason }, &mut self.raft_actions);
             }
         }
+    }
+
+    /// What was proposed and is not committed may never be: the controller goes back to the committed image, and calls that
+    /// waited are not answered (their clients ask again).
+    fn resign(&mut self, core: &mut Core) {
+        self.epoch = None;
+        self.active_epoch = None;
+        self.controller.resign();
+        let committed = self.controller.committed();
+        self.applied = committed.offset + 1;
+        self.level = committed.metadata_version();
+        lifecycle::on_leadership_lost(core, self);
+        for waiting in std::mem::take(&mut self.waiting) {
+            if waiting.token.part != lifecycle::OWN_PART {
+                let reason = "this node no longer leads the metadata log".to_string();
+                deliver(core, self, waiting.token, ControllerAnswer::Refused(reason));
+            }
+        }
+    }
+
+    /// A stored snapshot takes the place of the whole log: a new replica, whose first batch will begin at the snapshot's end.
+    /// Were both frames lost, recovery would ask for the same again.
+    fn reset_log(&mut self, core: &mut Core, write: u64, to: SnapshotId) {
+        if self.controller.committed().offset + 1 < to.offset {
+            core.out.push(MachineAction::Exit {
+                code: 1,
+                reason: format!(
+                    "the metadata log is to go on from snapshot {}, which was not loaded",
+                    file_name(to)
+                ),
+            });
+            return;
+        }
+        core.log(
+            LogLevel::Warn,
+            format!(
+                "the metadata log ends before snapshot {}: it is begun anew behind it",
+                file_name(to)
+            ),
+        );
+        let now = wal_now(core);
+        let create = CreateReplica {
+            topic_id: METADATA_TOPIC_ID,
+            partition: 0,
+            metadata_offset: 0,
+        };
+        let replaced = self
+            .log
+            .create_replica(now, create, &mut self.log_outputs)
+            .and_then(|replica| {
+                let old = std::mem::replace(&mut self.replica, replica);
+                self.log.delete_replica(now, old, &mut self.log_outputs)
+            });
+        self.applied = self.applied.max(to.offset);
+        self.written(core, write, replaced);
     }
 
     fn persist_quorum_state(

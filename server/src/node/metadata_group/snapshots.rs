@@ -19,7 +19,8 @@ const QUORUM_STATE_FILE: &str = "quorum-state";
 enum Job {
     Encode(SnapshotId),
     Write(SnapshotId, u64),
-    Read(u64),
+    /// Token of consensus, and which bytes it wants: position and length.
+    Read(u64, (i64, usize)),
     Other,
 }
 
@@ -145,9 +146,9 @@ pub fn on_background(core: &mut Core, token: u64, result: BackgroundResult) {
                     ),
                 );
             }
-            (Some(Job::Read(token)), result) => {
+            (Some(Job::Read(token, piece)), result) => {
                 let bytes = match result {
-                    BackgroundResult::Data(bytes) => Some(bytes),
+                    BackgroundResult::Data(bytes) => Some(piece_of(&bytes, piece)),
                     _ => None,
                 };
                 group.raft.step(
@@ -172,16 +173,16 @@ pub(super) fn remove(group: &mut MetadataGroup, core: &mut Core, id: SnapshotId)
     });
 }
 
-/// Consensus wants bytes of a stored snapshot for a replica. Whole files are read; the piece is cut by consensus' own bound.
+/// Consensus wants bytes of a stored snapshot for a replica. The file is read whole and the piece cut from it.
 pub(super) fn read(
     group: &mut MetadataGroup,
     core: &mut Core,
     token: u64,
-    (id, position, length): (SnapshotId, i64, usize),
+    id: SnapshotId,
+    piece: (i64, usize),
 ) {
-    let _ = (position, length);
     let path = group.folder.join(file_name(id));
-    let job = group.snapshots.job(Job::Read(token));
+    let job = group.snapshots.job(Job::Read(token, piece));
     core.out.push(MachineAction::Background {
         token: job,
         work: BackgroundWork::ReadFile {
@@ -189,6 +190,11 @@ pub(super) fn read(
             bytes_max: 1 << 30,
         },
     });
+}
+
+fn piece_of(file: &Bytes, (position, length): (i64, usize)) -> Bytes {
+    let from = usize::try_from(position).map_or(file.len(), |from| from.min(file.len()));
+    file.slice(from..from.saturating_add(length).min(file.len()))
 }
 
 /// Writes the quorum state as Kafka's tools read it. Ours are the slots; this is a copy.
