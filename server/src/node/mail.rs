@@ -35,7 +35,7 @@ pub enum Mail {
     /// What a client asks about telemetry, for the core that its instance belongs to.
     Telemetry {
         token: RequestToken,
-        call: TelemetryCall,
+        call: Box<TelemetryCall>,
     },
     /// What it is told.
     TelemetryReply {

@@ -463,7 +463,7 @@ impl Core {
             Mail::ControllerReply { token, answer } => {
                 dispatch::controller_reply(self, token, answer)
             }
-            Mail::Telemetry { token, call } => telemetry::on_call(self, token, call),
+            Mail::Telemetry { token, call } => telemetry::on_call(self, token, *call),
             Mail::TelemetryReply { token, answer } => {
                 dispatch::telemetry_reply(self, token, answer)
             }

@@ -40,7 +40,7 @@ enum Happening {
     Mail {
         from: u16,
         to: u16,
-        mail: Mail,
+        mail: Box<Mail>,
     },
     Opened {
         link: u64,
@@ -449,7 +449,7 @@ impl World {
                 Some(core)
             }
             Happening::Mail { from, to, mail } => {
-                self.step(to, MachineEvent::Mail { from, mail });
+                self.step(to, MachineEvent::Mail { from, mail: *mail });
                 Some(to)
             }
             Happening::Opened { link } => {
@@ -594,7 +594,7 @@ impl World {
                         Happening::Mail {
                             from: core,
                             to,
-                            mail,
+                            mail: Box::new(mail),
                         },
                     );
                 }

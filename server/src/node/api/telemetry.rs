@@ -50,7 +50,7 @@ fn ask(core: &mut Core, meta: RequestMeta, id: Uuid, ask: TelemetryAsk) {
     let token = core.token(&meta, 0);
     let to = telemetry::owner(core, id);
     core.wait(meta, Gather::Telemetry, 1);
-    let call = TelemetryCall { id, facts, ask };
+    let call = Box::new(TelemetryCall { id, facts, ask });
     core.send_to_core(to, Mail::Telemetry { token, call });
 }
 

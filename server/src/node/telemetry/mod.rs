@@ -416,11 +416,11 @@ pub fn on_disconnected(core: &mut Core, id: Uuid) {
         core: core.index,
         ..RequestToken::default()
     };
-    let call = TelemetryCall {
+    let call = Box::new(TelemetryCall {
         id,
         facts: ClientFacts::default(),
         ask: TelemetryAsk::Disconnected,
-    };
+    });
     core.send_to_core(to, Mail::Telemetry { token, call });
 }
 
