@@ -80,7 +80,8 @@ pub fn run(options: &MetadataOptions, stop: &AtomicBool) -> Result<MetadataRepor
     for _ in 0..WARM_UP_REQUESTS {
         answer_bytes = client.call_unread(ApiKey::Metadata, &request)?;
     }
-    let mut latency_ns = Histogram::<u64>::new(3).expect("3 digits are allowed");
+    let mut latency_ns =
+        Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are sound");
     let before = options.server_pid.map(process::usage).transpose()?;
     for _ in 0..options.requests {
         if stop.load(Ordering::Relaxed) {
