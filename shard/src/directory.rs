@@ -210,7 +210,7 @@ impl Shard {
                     bytes,
                     answer,
                 } => {
-                    self.batch_durable(slot, replica, end, bytes);
+                    self.batch_durable(directory, (slot, replica), end, bytes);
                     if let Some((produce, position)) = answer {
                         self.produce_done(produce, position, None);
                     }
@@ -221,13 +221,20 @@ impl Shard {
         }
     }
 
-    fn batch_durable(&mut self, slot: u32, replica: ReplicaId, end: Offset, bytes: u32) {
+    fn batch_durable(
+        &mut self,
+        directory: usize,
+        (slot, replica): (u32, ReplicaId),
+        end: Offset,
+        bytes: u32,
+    ) {
         let durability = self.options.durability;
         let Some(partition) = self.partitions.get_mut(slot as usize) else {
             return;
         };
-        if partition.replica != replica {
-            return; // Deleted meanwhile; the position holds another partition.
+        // Deleted meanwhile, and the position holds another partition; each directory numbers its replicas from one.
+        if (usize::from(partition.directory), partition.replica) != (directory, replica) {
+            return;
         }
         partition
             .offsets

@@ -18,6 +18,8 @@ const GAP_BYTES_MAX: u64 = 16 << 10;
 const READ_BYTES_MAX: u64 = 1 << 20;
 /// A job that was planned so often is chasing something: it is refused as empty, and the client asks again.
 const PLANS_MAX: u32 = 10_000;
+/// What cannot be read this often is taken for damaged. Once may be the cable, or the controller.
+pub(crate) const READ_FAILURES_MAX: u8 = 3;
 
 /// What a read is after.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,7 @@ pub(crate) struct ReadIo {
     position: u64,
     length: usize,
     what: ReadWhat,
+    failures: u8,
 }
 
 #[derive(Debug)]
@@ -352,6 +355,7 @@ impl Log {
             position,
             length,
             what,
+            failures: 0,
         });
     }
 
@@ -383,17 +387,23 @@ impl Log {
     pub(crate) fn read_io_done(
         &mut self,
         _now: Now,
-        read: ReadIo,
+        mut read: ReadIo,
         result: IoResult,
         out: &mut Vec<Output>,
     ) {
         self.reader.outstanding -= 1;
+        let data = expect_data(result, read.length);
+        if data.is_err() && read.failures + 1 < READ_FAILURES_MAX && self.offline.is_none() {
+            read.failures += 1;
+            self.reader.queue.push_back(read);
+            return self.pump_reads(out);
+        }
         self.segments.at(read.file).pins -= 1;
         let Some(mut job) = self.reader.jobs.remove(&read.job) else {
             return;
         };
         job.outstanding -= 1;
-        match (&read.what, expect_data(result, read.length)) {
+        match (&read.what, data) {
             (ReadWhat::Frames(frames), Ok(data)) => {
                 self.take_frames(&mut job, &read, frames, &data, out)
             }

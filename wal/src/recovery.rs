@@ -501,7 +501,8 @@ fn read_root(disk: &mut dyn Disk) -> Result<Root, RecoveryError> {
                 kind: IoFailureKind::NotFound,
                 ..
             }) => return Err(RecoveryError::BadCheckpoint(file)),
-            Err(_) => continue,
+            // Perhaps it holds the newest, and what the older one names may be gone or used anew.
+            Err(failure) => return Err(RecoveryError::Io(file, failure)),
         }
         if let Some(root) = Root::decode(&block)
             && best

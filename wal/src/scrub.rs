@@ -4,7 +4,7 @@
 use crate::footer::{IndexEntry, decode_index_page};
 use crate::io::{BLOCK_BYTES, FileName, IoClass, IoFailure, IoResult, Output};
 use crate::log::{Log, Purpose, expect_data};
-use crate::read::sound_payload;
+use crate::read::{READ_FAILURES_MAX, sound_payload};
 use crate::segments::SegmentState;
 use crate::types::{DamagedRange, Now, Offset, ReplicaId};
 use bytes::Bytes;
@@ -24,6 +24,8 @@ pub(crate) struct Scrubber {
     reading: Option<Reading>,
     /// A joined read failed: one frame at a time for as many as it held.
     alone: usize,
+    /// How often the reading at hand failed.
+    failures: u8,
     next_us: u64,
 }
 
@@ -149,6 +151,13 @@ impl Log {
         let nonce = segment.nonce;
         self.statistics.bytes_scrubbed += reading.length as u64;
         let data = expect_data(result, reading.length);
+        if data.is_err() && self.scrubber.failures + 1 < READ_FAILURES_MAX {
+            self.scrubber.failures += 1;
+            // Frames are taken off when they are read; a page is counted when it is asked for.
+            self.scrubber.page -= u32::from(reading.frames == 0);
+            return;
+        }
+        self.scrubber.failures = 0;
         if reading.frames > 0 {
             self.scrub_frames(reading, nonce, data, out);
             return;

@@ -185,7 +185,15 @@ impl World {
             monotonic_us: self.now_us + clock_offset_us,
             wall_ms: WALL_MS + (self.now_us / 1_000) as i64,
         };
-        match node::start(&self.shape, &mut self.storage, &mut self.random, now) {
+        let mut started = node::start(&self.shape, &mut self.storage, &mut self.random, now);
+        if started.is_err() && self.faults {
+            // The fault that was to come came now, and it is used up: the operator starts the node again.
+            for disk in self.storage.disks.values_mut() {
+                disk.fail_in.clear();
+            }
+            started = node::start(&self.shape, &mut self.storage, &mut self.random, now);
+        }
+        match started {
             Ok(cores) => life.cores = cores,
             Err(reason) => {
                 self.model
