@@ -185,7 +185,7 @@ impl Client for Auditor {
                 match error {
                     None => drop(self.jobs.pop_front()),
                     // No group was ever made, or it is being loaded: asked again.
-                    Some(ErrorCode::CoordinatorNotAvailable)
+                    Some(ErrorCode::CoordinatorNotAvailable | ErrorCode::NotCoordinator)
                         if self.at_least.iter().all(|(_, offset)| *offset == 0) =>
                     {
                         self.jobs.pop_front();
