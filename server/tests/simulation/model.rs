@@ -161,7 +161,10 @@ impl Model {
                 ));
                 continue;
             }
-            self.created(name, *id);
+            // A deletion whose answer was lost may come through later still.
+            if topic.phase != Phase::Deleting {
+                self.created(name, *id);
+            }
         }
         let names: BTreeSet<&String> = shown.iter().map(|(name, ..)| name).collect();
         let mut lost = Vec::new();
