@@ -426,7 +426,8 @@ impl World {
         for (when, happening) in waiting {
             match happening {
                 Happening::Wake { .. } => drop(self.queue.insert(when, happening)),
-                Happening::Disk { io, .. } => {
+                // A disk that is given up is not waited for.
+                Happening::Disk { io, .. } if !self.faults => {
                     self.model
                         .broken(format!("the node ended with {io:?} under way"));
                 }
