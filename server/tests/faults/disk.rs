@@ -41,7 +41,8 @@ fn number(bytes: &[u8], at: usize) -> u64 {
 pub fn newest(paths: &[PathBuf]) -> PathBuf {
     let sequence = |path: &PathBuf| {
         let bytes = fs::read(path).expect("a segment reads");
-        let used = bytes.starts_with(b"ODRASEGM") && bytes[BLOCK..].starts_with(b"ODRW");
+        // One that is ready for its next use may hold writes of its last one.
+        let used = bytes.starts_with(b"ODRASEGM") && !writes(&bytes).is_empty();
         used.then(|| number(&bytes, 24))
     };
     let newest = paths.iter().filter(|path| sequence(path).is_some());
