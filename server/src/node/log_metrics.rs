@@ -183,16 +183,6 @@ const GAUGES: &[Row] = &[
         |log| log.rewrite_debt_bytes,
     ),
     (
-        "odradek_log_rewrite_debt_ms",
-        "How long moving them takes at the rate that the present load leaves; past ten minutes producers are throttled",
-        |log| log.rewrite_debt_ms,
-    ),
-    (
-        "odradek_log_produce_throttle_ms",
-        "The throttle_time_ms that producers are given because of it",
-        |log| log.produce_throttle_ms,
-    ),
-    (
         "odradek_log_reads_waiting",
         "Reads that wait for their turn at the disk",
         |log| log.reads_waiting,
@@ -234,6 +224,20 @@ const GAUGES: &[Row] = &[
     ),
 ];
 
+/// Times, in microseconds.
+const TIMES: &[Row] = &[
+    (
+        "odradek_log_rewrite_debt_seconds",
+        "How long moving what is due takes at the rate that the present load leaves; past ten minutes producers are throttled",
+        |log| log.rewrite_debt_ms.saturating_mul(1_000),
+    ),
+    (
+        "odradek_log_produce_throttle_seconds",
+        "The throttle time that producers are given because of it",
+        |log| log.produce_throttle_ms.saturating_mul(1_000),
+    ),
+];
+
 /// One log's cells.
 pub struct LogMetrics {
     cells: Vec<Cell>,
@@ -253,8 +257,11 @@ impl LogMetrics {
         let gauges = GAUGES.iter().map(|(name, help, from)| {
             Cell::Gauge(registry.gauge(name, help, labels.clone()), *from)
         });
+        let times = TIMES.iter().map(|(name, help, from)| {
+            Cell::Gauge(registry.gauge_of_time(name, help, labels.clone()), *from)
+        });
         Self {
-            cells: counters.chain(gauges).collect(),
+            cells: counters.chain(gauges).chain(times).collect(),
             caches: ["tail", "block", "index"]
                 .map(|cache| CacheMetrics::new(registry, &labels, cache)),
             checkpoint_age: registry.gauge_of_time(
@@ -272,7 +279,7 @@ impl LogMetrics {
         for cell in &self.cells {
             match cell {
                 Cell::Counter(cell, from) => cell.set(from(&statistics)),
-                Cell::Gauge(cell, from) => cell.set(from(&statistics) as i64),
+                Cell::Gauge(cell, from) => cell.set(from(&statistics).min(i64::MAX as u64) as i64),
             }
         }
         let options = log.options();
