@@ -350,7 +350,7 @@ impl MetadataGroup {
             base_sequence: -1,
             flags: header.attributes as u16,
         };
-        self.snapshots.appended(bytes.len());
+        self.snapshots.appended(end, bytes.len());
         let (head, body) = bytes.split_at(BATCH_HEAD_BYTES);
         let now = wal_now(core);
         let lsn = self.log.append(

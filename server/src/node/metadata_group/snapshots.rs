@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use odradek_raft::consensus::{Event, QuorumState, SnapshotId, VoterSet, quorum_state};
 use odradek_raft::image::{MetadataImage, record_version, write_snapshot};
 use odradek_raft::snapshot::{SnapshotWriter, WriterOptions, file_name};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes of records after which a batch of the file is closed.
 const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -27,8 +27,10 @@ enum Job {
 /// Snapshot state.
 pub(super) struct Snapshots {
     last_bytes: u64,
-    /// Bytes of the log since the newest snapshot was begun.
+    /// Committed bytes of the log since the newest snapshot was begun.
     new_bytes: u64,
+    /// Batches not yet committed, by the offset behind them: a snapshot begun now does not hold them.
+    uncommitted: VecDeque<(i64, u64)>,
     running: bool,
     jobs: BTreeMap<u64, Job>,
     next_token: u64,
@@ -39,15 +41,26 @@ impl Snapshots {
         Self {
             last_bytes,
             new_bytes,
+            uncommitted: VecDeque::new(),
             running: false,
             jobs: BTreeMap::new(),
             next_token: 0,
         }
     }
 
-    /// The log grew.
-    pub fn appended(&mut self, bytes: usize) {
-        self.new_bytes += bytes as u64;
+    /// The log grew, up to `end`.
+    pub fn appended(&mut self, end: i64, bytes: usize) {
+        self.uncommitted.push_back((end, bytes as u64));
+    }
+
+    /// What lies before `end` is committed.
+    fn committed(&mut self, end: i64) {
+        while let Some((_, bytes)) = self
+            .uncommitted
+            .pop_front_if(|(batch_end, _)| *batch_end <= end)
+        {
+            self.new_bytes += bytes;
+        }
     }
 
     fn job(&mut self, job: Job) -> u64 {
@@ -61,6 +74,8 @@ impl Snapshots {
 /// Starts a snapshot when one is due: after the configured bytes of new records, or half of the last one's where that is more
 /// (case 23).
 pub(super) fn tick(core: &mut Core, group: &mut MetadataGroup) {
+    let end = group.controller.committed().offset + 1;
+    group.snapshots.committed(end);
     let interval_bytes = core.options.snapshot_interval_bytes;
     let due_bytes = interval_bytes.max(group.snapshots.last_bytes / 2);
     if group.snapshots.running || group.snapshots.new_bytes < due_bytes {
