@@ -93,9 +93,11 @@ pub fn decompress(
     }
 }
 
-/// Compresses `input` and appends it to `output`. `level` is for gzip (1 to 9, -1 for the default) and zstd (up to 22);
-/// `None` is the default. Snappy has no levels; of LZ4's, which Kafka takes from 1 to 17, the library knows the fast one only,
-/// so that every level makes the same bytes.
+/// Compresses `input` and appends it to `output`. `level` is for gzip (1 to 9, -1 for the default), LZ4 (1 to 17, 9 is the
+/// default) and zstd (up to 22); `None` is the default. Snappy has no levels.
+///
+/// LZ4's levels are Kafka's (KIP-390): the default, 9, is the *fast* compressor, every other one the high compressor at that
+/// level, so that 8 and 10 both make smaller batches than 9; above 12 nothing gets smaller.
 ///
 /// # Errors
 /// [`CompressionError::BadLevel`]; a library's failure as [`CompressionError::Malformed`].
@@ -136,15 +138,9 @@ pub fn recompress(
         }
         Compression::Snappy => compress_snappy(source, output)?,
         Compression::Lz4 => {
-            // Java's reader takes independent blocks only, and writes blocks of 64 KiB.
-            let frame = lz4_flex::frame::FrameInfo::new()
-                .block_size(lz4_flex::frame::BlockSize::Max64KB)
-                .block_mode(lz4_flex::frame::BlockMode::Independent);
-            let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(frame, output);
+            let mut encoder = lz4_encoder(level.unwrap_or(LZ4_FAST_LEVEL), output)?;
             copy(source, compression, &mut encoder)?;
-            encoder
-                .finish()
-                .map_err(|error| malformed(compression, error))?;
+            encoder.finish().1.map_err(failed)?;
         }
         Compression::Zstd => {
             let level = level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL);
@@ -161,6 +157,31 @@ pub fn recompress(
         }
     }
     Ok(())
+}
+
+/// Kafka's default level, and the one that means speed.
+const LZ4_FAST_LEVEL: i32 = 9;
+
+/// A frame as Java writes it: its reader takes independent blocks only, and its writer makes blocks of 64 KiB without checksums.
+fn lz4_encoder(
+    level: i32,
+    output: &mut Vec<u8>,
+) -> Result<lz4::Encoder<&mut Vec<u8>>, CompressionError> {
+    let compression = Compression::Lz4;
+    // The library's own scale: 0 is the fast compressor, 1 would be too, 2 the least of the high one.
+    let level = match level {
+        LZ4_FAST_LEVEL => 0,
+        1..=17 => level.max(2) as u32,
+        level => return Err(CompressionError::BadLevel { compression, level }),
+    };
+    lz4::EncoderBuilder::new()
+        .block_size(lz4::BlockSize::Max64KB)
+        .block_mode(lz4::BlockMode::Independent)
+        .block_checksum(lz4::liblz4::BlockChecksum::NoBlockChecksum)
+        .checksum(lz4::ContentChecksum::NoChecksum)
+        .level(level)
+        .build(output)
+        .map_err(|error| malformed(compression, error))
 }
 
 fn copy(

@@ -255,6 +255,10 @@ fn levels_are_checked() {
         (Compression::Gzip, -1, true),
         (Compression::Gzip, 10, false),
         (Compression::Gzip, 0, false),
+        (Compression::Lz4, 1, true),
+        (Compression::Lz4, 17, true),
+        (Compression::Lz4, 0, false),
+        (Compression::Lz4, 18, false),
         (Compression::Zstd, 22, true),
         (Compression::Zstd, -5, true),
         (Compression::Zstd, 23, false),
@@ -263,6 +267,28 @@ fn levels_are_checked() {
         let bad = Err(CompressionError::BadLevel { compression, level });
         assert_eq!(done, if good { Ok(()) } else { bad });
     }
+}
+
+#[test]
+fn levels_of_lz4_are_kafkas() {
+    let mut random = Random::of("lz4 levels", 0, 0);
+    let words: Vec<String> = (0..300).map(|_| random.text(12)).collect();
+    let text: String = (0..30_000)
+        .map(|_| words[random.below(words.len())].as_str())
+        .collect();
+    let packed_bytes = |level: Option<i32>| {
+        let mut out = Vec::new();
+        compress(Compression::Lz4, level, text.as_bytes(), &mut out).expect("it compresses");
+        let unpacked = decompress(Compression::Lz4, &out, text.len()).expect("it unpacks");
+        assert_eq!(unpacked, text.as_bytes(), "level {level:?}");
+        out.len()
+    };
+    let fast = packed_bytes(None);
+    assert_eq!(packed_bytes(Some(9)), fast, "the default level is speed");
+    let high: Vec<usize> = [1, 3, 8, 12].map(|level| packed_bytes(Some(level))).into();
+    assert!(high.is_sorted_by(|one, next| one > next), "{high:?}");
+    assert!(high[0] < fast, "{high:?} against {fast}");
+    assert_eq!(packed_bytes(Some(17)), high[3], "12 is the most there is");
 }
 
 #[test]

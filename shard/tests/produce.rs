@@ -351,6 +351,28 @@ fn a_topic_with_its_own_codec_recompresses_and_keeps_records() {
 }
 
 #[test]
+fn a_higher_level_of_lz4_stores_smaller_batches() {
+    let value: String = (0..4_000).map(|n: u32| (n * n % 977).to_string()).collect();
+    let stored_bytes = |level: i32| {
+        let mut node = Node::new();
+        let config = TopicConfig {
+            compression: TopicCompression::Lz4(level),
+            ..TopicConfig::default()
+        };
+        let key = node.create(1, 0, config);
+        node.produce(key, batch(&[&value]));
+        assert_eq!(node.read_all(key, 0)[0].1, value.as_bytes());
+        node.fetch(key, 0).records[0].len()
+    };
+    let fast = stored_bytes(9);
+    let high = stored_bytes(12);
+    assert!(
+        high < fast,
+        "{high} bytes at level 12, {fast} at the default"
+    );
+}
+
+#[test]
 fn a_wrong_largest_time_stamp_is_corrected_so_that_look_ups_find_the_batch() {
     let mut node = Node::new();
     let key = node.create(1, 0, TopicConfig::default());

@@ -61,7 +61,9 @@ impl<'a> Decompressor<'a> {
             Compression::Snappy => Format::Snappy(SnappyBlocks::new(input)),
             Compression::Lz4 => {
                 check_lz4(input)?;
-                Format::Library(Box::new(lz4_flex::frame::FrameDecoder::new(input)))
+                let decoder =
+                    lz4::Decoder::new(input).map_err(|error| malformed(compression, error))?;
+                Format::Library(Box::new(decoder))
             }
             Compression::Zstd => {
                 let decoder = zstd::stream::read::Decoder::with_buffer(input)
@@ -250,7 +252,8 @@ impl<'a> SnappyBlocks<'a> {
 }
 
 /// What the library lets pass and Java's reader does not, so that its consumers would stand still at such a batch: another
-/// format's magic number, blocks that lean on those before them, reserved bits, and a frame whose end mark is cut off.
+/// format's magic number, blocks that lean on those before them, reserved bits, and a frame whose end is cut off. What lies
+/// behind the first frame is nobody's: both readers stop there.
 fn check_lz4(input: &[u8]) -> Result<(), CompressionError> {
     const MAGIC: [u8; 4] = 0x184d_2204_u32.to_le_bytes();
     const VERSION_MASK: u8 = 0b11 << 6;
@@ -258,6 +261,7 @@ fn check_lz4(input: &[u8]) -> Result<(), CompressionError> {
     const INDEPENDENT_BLOCKS: u8 = 1 << 5;
     const BLOCK_CHECKSUMS: u8 = 1 << 4;
     const CONTENT_SIZE: u8 = 1 << 3;
+    const CONTENT_CHECKSUM: u8 = 1 << 2;
     // One of them says that a dictionary is needed, which nobody could name.
     const RESERVED: u8 = 0b11;
     const DESCRIPTOR_RESERVED: u8 = !(0b111 << 4);
@@ -286,7 +290,8 @@ fn check_lz4(input: &[u8]) -> Result<(), CompressionError> {
         // The highest bit says that the block is not compressed.
         let size = (u32::from_le_bytes(*size) & 0x7fff_ffff) as usize;
         if size == 0 {
-            return Ok(());
+            let checksum_bytes = given(CONTENT_CHECKSUM, 4);
+            return after.get(checksum_bytes..).map(|_| ()).ok_or_else(cut_off);
         }
         let block_bytes = size + given(BLOCK_CHECKSUMS, 4);
         rest = after.get(block_bytes..).ok_or_else(cut_off)?;
