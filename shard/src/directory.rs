@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use odradek_protocol::ErrorCode;
 use odradek_wal::{AppendRefusal, DirectoryId, Log, Lsn, Offset, Output, ReplicaId};
 
+use crate::checkpoint::Gathering;
 use crate::command::Action;
 use crate::config::Durability;
 use crate::message::Message;
@@ -51,6 +52,8 @@ pub(crate) struct Directory {
     pub(crate) retry: bool,
     /// Partitions whose producer state changed since the last checkpoint.
     pub(crate) changed: Vec<u32>,
+    /// Of these, what the checkpoint under way still wants.
+    pub(crate) gathering: Gathering,
     /// What the log said and nobody has looked at yet.
     pub(crate) outputs: Vec<Output>,
     /// LSN of the last append.
@@ -77,6 +80,7 @@ impl Directory {
             blocked: VecDeque::new(),
             retry: false,
             changed: Vec::new(),
+            gathering: Gathering::default(),
             outputs: Vec::new(),
             last_lsn: Lsn(0),
             refusing: None,
@@ -97,6 +101,9 @@ impl Shard {
             directory.call(|log, outputs| log.step(now, odradek_wal::Event::Tick, outputs));
             directory.retry = true;
         }
+        for directory in 0..self.directories.len() {
+            self.gather_slice(directory);
+        }
     }
 
     pub(crate) fn log_event(&mut self, directory: usize, event: odradek_wal::Event) {
@@ -114,6 +121,7 @@ impl Shard {
     pub(crate) fn shut_down(&mut self) {
         for directory in 0..self.directories.len() {
             self.checkpoint(directory);
+            self.gather_all(directory);
             let now = self.now;
             self.directories[directory].call(|log, outputs| log.shut_down(now, outputs));
         }
@@ -275,29 +283,6 @@ impl Shard {
         }
     }
 
-    /// Hands the log the producer state that changed, as cold pages of its next checkpoint.
-    fn checkpoint(&mut self, directory: usize) {
-        let changed = std::mem::take(&mut self.directories[directory].changed);
-        let mut pages = self.directories[directory].recovered.unclaimed_pages();
-        for slot in changed {
-            let Some(partition) = self.partitions.get_mut(slot as usize) else {
-                continue;
-            };
-            let here = usize::from(partition.directory) == directory && partition.producers_changed;
-            if here {
-                partition.producers_changed = false;
-                let page = partition
-                    .producers
-                    .as_deref()
-                    .map_or_else(Vec::new, |producers| producers.to_cold_page());
-                pages.push((partition.replica, page));
-            }
-        }
-        pages.sort_unstable_by_key(|page| page.0);
-        let now = self.now;
-        self.directories[directory].call(|log, outputs| log.begin_checkpoint(now, pages, outputs));
-    }
-
     /// Marks a partition's producer state for the next checkpoint.
     pub(crate) fn note_producers_changed(&mut self, slot: u32) {
         let partition = &mut self.partitions[slot as usize];
@@ -314,6 +299,7 @@ impl Shard {
         if !std::mem::replace(&mut self.directories[directory].online, false) {
             return;
         }
+        self.directories[directory].stop_gathering();
         let id = self.directories[directory].id;
         self.actions
             .push(Action::DirectoryOffline { directory, id });

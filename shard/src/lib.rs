@@ -18,6 +18,7 @@ pub mod sessions;
 pub mod validate;
 
 mod admin;
+mod checkpoint;
 mod coordinator;
 mod directory;
 mod fetch;

@@ -56,13 +56,23 @@ impl RecoveredProducers {
         )
     }
 
-    /// Cold pages of what was replayed and is claimed by no partition yet: a checkpoint now would end the
-    /// replay that brings it back.
-    pub(crate) fn unclaimed_pages(&mut self) -> Vec<(ReplicaId, Vec<u8>)> {
-        let replayed = std::mem::take(&mut self.replayed);
-        let states = &self.states;
-        let page = |replica| Some((replica, states.get(&replica)?.to_cold_page()));
-        replayed.into_iter().filter_map(page).collect()
+    /// Cold pages of what was replayed and is claimed by no partition yet, so many at most: a checkpoint ends the replay that
+    /// would bring it back.
+    pub(crate) fn unclaimed_pages(&mut self, pages_max: usize) -> Vec<(ReplicaId, Vec<u8>)> {
+        let mut pages = Vec::new();
+        while pages.len() < pages_max
+            && let Some(replica) = self.replayed.pop_first()
+        {
+            if let Some(producers) = self.states.get(&replica) {
+                pages.push((replica, producers.to_cold_page()));
+            }
+        }
+        pages
+    }
+
+    /// Whether [`RecoveredProducers::unclaimed_pages`] has more.
+    pub(crate) fn has_unclaimed_pages(&self) -> bool {
+        !self.replayed.is_empty()
     }
 }
 

@@ -174,6 +174,9 @@ impl Shard {
     /// When [`Event::Tick`] is wanted at the latest, in monotonic microseconds. Logs want one at least every
     /// 50 ms while they work, and every second otherwise, besides.
     pub fn next_deadline_us(&self) -> Option<u64> {
+        if self.directories.iter().any(Directory::gathers) {
+            return Some(self.now.monotonic_us); // The next slice of a checkpoint's pages, after whatever else is there.
+        }
         self.deadlines.next_us()
     }
 

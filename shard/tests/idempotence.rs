@@ -8,6 +8,7 @@ use common::*;
 use odradek_protocol::ErrorCode;
 use odradek_shard::command::*;
 use odradek_shard::{Event, Reply, RequestToken, ShardOptions, TopicConfig};
+use odradek_wal::LogOptions;
 
 #[test]
 fn hostile_38_a_repeated_batch_keeps_its_first_offset_and_a_gap_is_refused() {
@@ -140,6 +141,47 @@ fn case_15_what_was_replayed_once_is_kept_by_the_next_checkpoint() {
     let repeat = node.produce(key, batch_of(5, 0, 0, &["v"]));
     assert_eq!((repeat.error, repeat.base_offset), (ErrorCode::None, 0));
     assert_eq!(node.read_all(key, 0).len(), 1);
+}
+
+#[test]
+fn a_checkpoint_takes_producers_in_slices_while_they_go_on() {
+    const PARTITIONS: i32 = 1_000;
+    let log_options = LogOptions {
+        checkpoint_interval_bytes: 32 << 20, // None while the batches are written.
+        ..small_log()
+    };
+    let mut node = Node::over(ShardOptions::default(), 1, log_options);
+    let keys: Vec<PartitionKey> = (0..PARTITIONS).map(|index| key(1, index)).collect();
+    for key in &keys {
+        node.create(1, key.partition, TopicConfig::default());
+        node.produce(*key, batch_of(5, 0, 0, &["v"]));
+    }
+    // What is replayed is written out soon: all of it, while batches come between the slices.
+    let mut node = restart(node, &keys);
+    let mut slices = 0;
+    let mut sent = 0;
+    let done = |node: &Node| node.shard.log(0).statistics().checkpoints > 0;
+    while !done(&node) {
+        node.now.monotonic_us += 1_000;
+        node.step(Event::Tick);
+        if node.shard.next_deadline_us() == Some(node.now.monotonic_us) {
+            slices += 1;
+            for key in &keys[sent..sent + 50] {
+                node.send(*key, batch_of(5, 0, 1, &["w"]), 1);
+            }
+            sent += 50;
+        }
+        node.one_io();
+    }
+    assert!(slices > 1 && sent < keys.len(), "{slices} slices");
+    node.settle();
+    let mut node = restart(node, &keys);
+    for (index, key) in keys.iter().enumerate() {
+        let newest = i32::from(index < sent);
+        assert_eq!(described(&mut node, *key), vec![(5, newest)], "{key:?}");
+        let again = node.produce(*key, batch_of(5, 0, 0, &["v"]));
+        assert_eq!((again.error, again.base_offset), (ErrorCode::None, 0));
+    }
 }
 
 #[test]

@@ -57,6 +57,8 @@ struct Encoder {
     /// Pages that are to follow: of all replicas past this one, or of those named.
     cold_past: Option<ReplicaId>,
     cold: BTreeSet<ReplicaId>,
+    /// The caller has not given all pages yet.
+    pages_follow: bool,
     done: bool,
 }
 
@@ -117,28 +119,67 @@ impl Checkpointer {
 }
 
 impl Log {
-    /// Starts a checkpoint of everything up to now. `cold`: the shard's own pages that changed since the last call, as of now; they come
-    /// back through `RecoveryVisitor::cold`. The snapshot is of this moment, and encoded piece by piece as the disk takes it. While an
-    /// earlier one is not encoded to its end, that is done at once: call only when asked to, and before `shut_down`.
+    /// Starts a checkpoint of everything up to now. `cold`: the shard's own pages that changed since the last call; they come back through
+    /// `RecoveryVisitor::cold`. The snapshot is of this moment, and encoded piece by piece as the disk takes it. While an earlier one is not
+    /// encoded to its end, that is done at once: call only when asked to, and before `shut_down`.
     pub fn begin_checkpoint(
         &mut self,
         now: Now,
         cold: Vec<(ReplicaId, Vec<u8>)>,
         out: &mut Vec<Output>,
     ) {
+        self.begin_checkpoint_in_parts(now, out);
+        self.checkpoint_pages(now, cold, false, out);
+    }
+
+    /// As `begin_checkpoint`, with the pages to follow through [`Log::checkpoint_pages`], in any number of calls. A page may say more than
+    /// the checkpoint's moment, of frames appended since: recovery shows those frames to the visitor after the page.
+    pub fn begin_checkpoint_in_parts(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.offline.is_some() {
             return;
         }
         self.encode_the_rest();
-        for (replica, page) in cold {
-            if self.slots.get(replica).is_some() {
-                self.checkpointer.cold.insert(replica, page);
-                self.checkpointer.cold_changed.insert(replica);
-            }
-        }
         self.close_filling();
         self.take_snapshot(now, false);
+        if let Some(snapshot) = self.checkpointer.running.back_mut() {
+            snapshot.encoder.pages_follow = true;
+        }
         self.commit(now, out);
+        self.proceed_checkpoint(now, out);
+    }
+
+    /// Pages for the checkpoint begun last. Where that was given up meanwhile, the next one takes them. `more`: further ones follow.
+    pub fn checkpoint_pages(
+        &mut self,
+        now: Now,
+        pages: Vec<(ReplicaId, Vec<u8>)>,
+        more: bool,
+        out: &mut Vec<Output>,
+    ) {
+        if self.offline.is_some() {
+            return;
+        }
+        let checkpointer = &mut self.checkpointer;
+        let mut snapshot = checkpointer
+            .running
+            .back_mut()
+            .filter(|snapshot| snapshot.encoder.pages_follow);
+        for (replica, page) in pages {
+            if self.slots.get(replica).is_none() {
+                continue;
+            }
+            checkpointer.cold.insert(replica, page);
+            match &mut snapshot {
+                Some(snapshot) => {
+                    snapshot.encoder.cold.insert(replica);
+                    snapshot.before.cold.insert(replica);
+                }
+                None => drop(checkpointer.cold_changed.insert(replica)),
+            }
+        }
+        if let Some(snapshot) = snapshot {
+            snapshot.encoder.pages_follow = more;
+        }
         self.proceed_checkpoint(now, out);
     }
 
@@ -204,6 +245,7 @@ impl Log {
                 chunk: Some(0),
                 cold_past: None,
                 cold,
+                pages_follow: false,
                 done: false,
             },
             pieces: VecDeque::new(),
@@ -298,7 +340,7 @@ impl Log {
         if let Some(chunk) = encoder.chunk {
             encoder.chunk = self.slots.encode_snapshot(&mut encoder.writer, chunk);
         }
-        if encoder.chunk.is_none() {
+        if encoder.chunk.is_none() && !encoder.pages_follow {
             encoder.encode_pages(&self.checkpointer.cold);
         }
         // After the last record there may be a piece and the start of another.
@@ -312,6 +354,9 @@ impl Log {
 
     /// Another snapshot is to be taken: the one under way is encoded to its end, into memory.
     fn encode_the_rest(&mut self) {
+        if let Some(snapshot) = self.checkpointer.running.back_mut() {
+            snapshot.encoder.pages_follow = false;
+        }
         while self
             .checkpointer
             .running
