@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use odradek_protocol::StrBytes;
 use odradek_raft::configs::{
-    ConfigDefault, ConfigLayers, ConfigMap, ConfigSource, ConfigType, ConfigValue, NearMiss, Scope,
-    TopicConfigLimits, UpdateMode, Valid, broker_definition, definition, definitions, near_miss,
-    parse_value, shown_definitions, topic_definition, validate_topic_configs,
+    CLOCK_TRUST, ConfigDefault, ConfigLayers, ConfigMap, ConfigSource, ConfigType, ConfigValue,
+    NearMiss, STRAYS_ALLOW, Scope, TopicConfigLimits, UpdateMode, Valid, broker_definition,
+    definition, definitions, near_miss, parse_value, shown_definitions, topic_definition,
+    validate_topic_configs,
 };
 
 fn map(entries: &[(&str, &str)]) -> ConfigMap {
@@ -80,10 +81,13 @@ fn definitions_say_what_kafkas_say() {
     assert!(
         definitions(Scope::Broker)
             .filter(|row| row.key.starts_with("odradek."))
-            .all(|row| {
-                row.update_mode == UpdateMode::ReadOnly && !row.documentation.is_empty()
-            })
+            .all(|row| !row.documentation.is_empty())
     );
+    let of_a_running_broker: Vec<&str> = definitions(Scope::Broker)
+        .filter(|row| row.key.starts_with("odradek.") && row.update_mode != UpdateMode::ReadOnly)
+        .map(|row| row.key)
+        .collect();
+    assert_eq!(of_a_running_broker, [CLOCK_TRUST, STRAYS_ALLOW]);
     assert!(
         broker_definition("ssl.key.password")
             .unwrap()

@@ -16,6 +16,8 @@ mod auditor;
 mod client;
 #[path = "simulation/consumer.rs"]
 mod consumer;
+#[path = "simulation/directed.rs"]
+mod directed;
 #[path = "simulation/member.rs"]
 mod member;
 #[path = "simulation/model.rs"]

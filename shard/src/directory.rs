@@ -113,6 +113,7 @@ impl Shard {
 
     pub(crate) fn trust_clock(&mut self) {
         let now = self.now;
+        self.clock_doubted = false;
         for directory in &mut self.directories {
             directory.log.trust_clock(now);
         }
@@ -192,6 +193,11 @@ impl Shard {
                     place: format!("{file}, byte {position}"),
                 };
                 self.message(message);
+            }
+            Output::DeletionsFrozen { why } => {
+                if !std::mem::replace(&mut self.clock_doubted, true) {
+                    self.message(Message::DeletionsFrozen { why });
+                }
             }
             Output::Offline { reason } => self.take_offline(directory, &reason.to_string()),
             Output::CheckpointDue => self.checkpoint(directory),

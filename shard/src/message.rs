@@ -22,6 +22,11 @@ pub enum Message {
         /// How many replicas there are in all.
         replicas: usize,
     },
+    /// The clock is doubted: retention deletes nothing. Once until it is trusted, however many directories there are.
+    DeletionsFrozen {
+        /// What is wrong with the clock.
+        why: String,
+    },
     /// A stray replica rests, and is deleted later.
     StrayFound {
         /// The partition.
@@ -113,6 +118,10 @@ impl std::fmt::Display for Message {
                 f,
                 "{strays} of {replicas} replicas are unknown to the cluster's metadata; none is deleted until an operator \
                  allows it: check that this node belongs to this cluster"
+            ),
+            Message::DeletionsFrozen { why } => write!(
+                f,
+                "{why}: retention deletes nothing until an operator confirms the clock"
             ),
             Message::StrayFound { key, rest_ms } => write!(
                 f,

@@ -158,6 +158,7 @@ impl Shard {
             next_ticket: 0,
             deadlines: Deadlines::default(),
             strays: Strays::default(),
+            clock_doubted: false,
             coordinators: BTreeMap::new(),
             inbox: VecDeque::new(),
             actions: Vec::new(),

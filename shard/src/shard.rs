@@ -93,6 +93,8 @@ pub struct ShardStatistics {
     pub members_evaluated: u64,
     /// Producers forgotten by age or by the bound.
     pub producers_forgotten: u64,
+    /// Gauge: replicas unknown to the metadata that wait for an operator's word.
+    pub strays_held: usize,
     /// Gauge: topics with a policy that is accepted but not carried out, each counted by the shard of its first partition.
     pub topics_not_compacted: usize,
 }
@@ -123,6 +125,8 @@ pub struct Shard {
     pub(crate) next_ticket: u64,
     pub(crate) deadlines: Deadlines<Deadline>,
     pub(crate) strays: Strays,
+    /// It was said that a log doubts the clock.
+    pub(crate) clock_doubted: bool,
     /// Coordinators by partition of their topic.
     pub(crate) coordinators: BTreeMap<i32, Coordinator>,
     /// Answers to the coordinators' own requests; drained before a step ends.
@@ -187,6 +191,7 @@ impl Shard {
             fetches_parked: self.parked.len(),
             produces_waiting: self.produces.len(),
             session_parts: self.sessions.len(),
+            strays_held: self.strays.held(),
             ..self.statistics
         }
     }

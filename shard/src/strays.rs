@@ -63,6 +63,15 @@ impl Strays {
         Some(claimed)
     }
 
+    /// How many wait for an operator's word.
+    pub(crate) fn held(&self) -> usize {
+        if self.held { self.count() } else { 0 }
+    }
+
+    fn count(&self) -> usize {
+        self.unclaimed.values().map(SmallVec::len).sum()
+    }
+
     fn take(&mut self, directory: usize, replica: ReplicaId) -> Option<PartitionKey> {
         let holds =
             |copies: &SmallVec<[(usize, ReplicaId); 1]>| copies.contains(&(directory, replica));
@@ -86,7 +95,7 @@ impl Shard {
             return;
         }
         self.strays.judged = true;
-        let strays: usize = self.strays.unclaimed.values().map(SmallVec::len).sum();
+        let strays = self.strays.count();
         let replicas = self.strays.recovered;
         if strays * STRAY_SHARE > replicas && !self.strays.allowed {
             self.strays.held = true;

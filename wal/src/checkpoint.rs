@@ -301,7 +301,7 @@ impl Log {
                 .segments
                 .get(self.active)
                 .map_or(self.next_sequence - 1, |segment| segment.sequence),
-            wall_ms: now.wall_ms,
+            wall_ms: self.retention.wall_ms_to_keep(now),
         }
     }
 

@@ -291,6 +291,11 @@ pub enum Output {
         /// Bytes from the start of the file.
         position: u64,
     },
+    /// The clock is doubted: retention by time and size deletes nothing until `Log::trust_clock`. Given once.
+    DeletionsFrozen {
+        /// What is wrong with it, for people.
+        why: String,
+    },
     /// The directory is offline: nothing is taken or acknowledged any more.
     Offline {
         /// Why.

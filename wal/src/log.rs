@@ -77,7 +77,7 @@ pub struct Log {
     pub(crate) scrubber: Scrubber,
 
     /// What recovery has to tell the operator.
-    pub(crate) notice: Option<String>,
+    pub(crate) doubt: Option<String>,
     pub(crate) next_io: u64,
     pub(crate) io: BTreeMap<IoId, Purpose>,
     pub(crate) offline: Option<OfflineReason>,
@@ -138,7 +138,8 @@ impl Log {
             self.proceed_closing(now, out);
             return;
         }
-        out.extend(self.notice.take().map(Output::Message));
+        let frozen = |why| Output::DeletionsFrozen { why };
+        out.extend(self.doubt.take().map(frozen));
         self.watch_clock(now, out);
         self.prepare_segments(now, out);
         self.commit(now, out);

@@ -204,7 +204,7 @@ impl Log {
             retention: Retention::new(&options),
             rewriter: Rewriter::default(),
             scrubber: Scrubber::default(),
-            notice: None,
+            doubt: None,
             next_io: 0,
             io: BTreeMap::new(),
             offline: None,
@@ -237,10 +237,10 @@ impl Log {
         self.open_fresh_segment(disk, replay.report.bytes_cut, &replay.empty)?;
         let last_record_ms = replay.max_timestamp.max(meta.wall_ms);
         if last_record_ms > 0 && now.wall_ms - last_record_ms > self.options.boot_gap_ms_max {
-            self.retention.freeze();
+            self.retention.freeze(last_record_ms);
             let days = (now.wall_ms - last_record_ms) / 86_400_000;
-            self.notice = Some(format!(
-                "the clock is {days} days past the last record of this log: retention deletes nothing until the clock is confirmed. If the clock is right, stop and start the node once more"
+            self.doubt = Some(format!(
+                "the clock is {days} days past the last record of this log"
             ));
         }
         self.last_commit_us = now.monotonic_us;

@@ -42,6 +42,8 @@ pub(crate) struct Retention {
     round_chunks_done: u64,
     clock: Option<Now>,
     frozen: bool,
+    /// What the wall clock said when it was last believed.
+    believed_wall_ms: i64,
 }
 
 impl Retention {
@@ -54,6 +56,7 @@ impl Retention {
             round_chunks_done: 0,
             clock: None,
             frozen: false,
+            believed_wall_ms: 0,
         }
     }
 
@@ -61,8 +64,19 @@ impl Retention {
         self.frozen
     }
 
-    pub(crate) fn freeze(&mut self) {
+    /// The clock is not believed; `believed_wall_ms` is the last time that was.
+    pub(crate) fn freeze(&mut self, believed_wall_ms: i64) {
         self.frozen = true;
+        self.believed_wall_ms = believed_wall_ms;
+    }
+
+    /// The wall time that a checkpoint keeps: a start after a freeze that nobody ended finds the same gap again.
+    pub(crate) fn wall_ms_to_keep(&self, now: Now) -> i64 {
+        if self.frozen {
+            self.believed_wall_ms
+        } else {
+            now.wall_ms
+        }
     }
 
     /// The index of a policy; past 65,535 different ones, that of keeping everything.
@@ -90,8 +104,9 @@ impl Retention {
 }
 
 impl Log {
-    /// An operator (or the peers) confirmed the clock: deletions go on.
+    /// An operator (or the peers) confirmed the clock: deletions go on. A checkpoint is called for, which keeps it over a restart.
     pub fn trust_clock(&mut self, now: Now) {
+        self.checkpointer.wanted |= self.retention.frozen;
         self.retention.frozen = false;
         self.retention.clock = Some(now);
     }
@@ -105,11 +120,10 @@ impl Log {
         let monotonic_ms = (now.monotonic_us.saturating_sub(before.monotonic_us) / 1_000) as i64;
         let step_ms = (now.wall_ms - before.wall_ms) - monotonic_ms;
         if step_ms.abs() > self.options.clock_step_ms_max && !self.retention.frozen {
-            self.retention.frozen = true;
-            out.push(Output::Message(format!(
-                "the wall clock stepped by {} s: deletions are frozen until the clock is confirmed",
-                step_ms / 1_000
-            )));
+            self.retention.freeze(before.wall_ms + monotonic_ms);
+            out.push(Output::DeletionsFrozen {
+                why: format!("the wall clock stepped by {} s", step_ms / 1_000),
+            });
         }
         // The reference stays while frozen and while steps are small: many small steps add up to a large one, slow drift is forgiven hourly.
         if !self.retention.frozen && monotonic_ms > 3_600_000 {

@@ -17,6 +17,7 @@ pub use effective::{
     ConfigLayers, ConfigMap, ConfigSource, EffectiveConfig, Synonym, synonym_chain,
 };
 pub use near_miss::{NearMiss, near_miss};
+pub use own_table::{CLOCK_TRUST, STRAYS_ALLOW};
 pub use topic::{TopicConfigLimits, TopicConfigs, validate_topic_configs};
 pub use value::{ConfigRefusal, ConfigValue, parse_value, split_list, validate_value};
 

@@ -1,4 +1,4 @@
-//! Odradek's own keys, all read-only and all beginning with `odradek.`, and the keys that Kafka's authorizer reads outside its
+//! Odradek's own keys, all beginning with `odradek.`: read-only ones, and words of an operator to a running broker; and the keys that Kafka's authorizer reads outside its
 //! broker definition. Kafka's tables are in `broker_table.rs`.
 
 use super::definition::{
@@ -27,8 +27,31 @@ const fn own(
     definition
 }
 
+/// A key by which an operator tells one running broker something: each value that was not there before is a word.
+const fn word(key: &'static str, documentation: &'static str) -> ConfigDefinition {
+    let mut definition = own(
+        key,
+        ConfigType::String,
+        ConfigDefault::Null,
+        Valid::Any,
+        documentation,
+    );
+    definition.update_mode = UpdateMode::PerBroker;
+    definition
+}
+
+/// The clock is right: retention goes on.
+pub const CLOCK_TRUST: &str = "odradek.clock.trust";
+/// Replicas that the metadata does not know may be deleted.
+pub const STRAYS_ALLOW: &str = "odradek.strays.allow";
+
 /// Keys of Odradek, sorted by key.
 pub(super) const ODRADEK: &[ConfigDefinition] = &[
+    word(
+        CLOCK_TRUST,
+        "Set it on a broker, to any value that it did not have, such as the time of day, to say that its clock is right: retention, which \
+         stops when the clock has jumped, goes on. The log says when that is wanted.",
+    ),
     own(
         "odradek.data.dir.bytes.max",
         ConfigType::Long,
@@ -56,6 +79,11 @@ pub(super) const ODRADEK: &[ConfigDefinition] = &[
         ConfigDefault::Null,
         Valid::Range(1, 1_024),
         "Shards of this node, fixed when it is formatted; by default one per core.",
+    ),
+    word(
+        STRAYS_ALLOW,
+        "Set it on a broker, to any value that it did not have, such as the time of day, to let it delete the replicas on its disks that the \
+         cluster's metadata does not name, an hour later, though they are more than a tenth of all. The log says when that is wanted.",
     ),
 ];
 

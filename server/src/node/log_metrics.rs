@@ -209,7 +209,7 @@ const GAUGES: &[Row] = &[
     ),
     (
         "odradek_log_deletions_frozen",
-        "1 while nothing is deleted because the clock stepped",
+        "1 while retention deletes nothing because the clock is doubted; odradek.clock.trust ends it",
         |log| log.deletions_frozen.into(),
     ),
     (
@@ -324,6 +324,7 @@ pub struct ShardMetrics {
     rebuilt: Counter,
     fetched_bytes: Counter,
     producers_forgotten: Counter,
+    strays_held: Gauge,
     /// By data directory.
     pub logs: Vec<LogMetrics>,
 }
@@ -371,6 +372,10 @@ impl ShardMetrics {
                 "odradek_shard_producers_forgotten",
                 "Idempotent producers forgotten by age or by the bound",
             ),
+            strays_held: gauge(
+                "odradek_shard_strays_held",
+                "Replicas that the cluster's metadata does not name, kept until an operator sets odradek.strays.allow",
+            ),
             logs: folders
                 .iter()
                 .map(|folder| LogMetrics::new(registry, folder, now_us))
@@ -394,6 +399,7 @@ impl ShardMetrics {
         self.rebuilt.set(statistics.batches_rebuilt);
         self.fetched_bytes.set(statistics.bytes_fetched);
         self.producers_forgotten.set(statistics.producers_forgotten);
+        self.strays_held.set(statistics.strays_held as i64);
         for (directory, log) in self.logs.iter_mut().enumerate() {
             log.update(shard.log(directory), now_us);
         }

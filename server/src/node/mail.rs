@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct ImageUpdate {
     pub image: Arc<MetadataImage>,
     pub delta: Arc<MetadataDelta>,
-    /// Whether this broker is unfenced in it: strays may be judged (case 17).
+    /// Whether this broker is unfenced in it, in this life of the process: strays may be judged (case 17).
     pub unfenced: bool,
 }
 

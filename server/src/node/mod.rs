@@ -11,6 +11,7 @@ pub mod log_metrics;
 pub mod mail;
 pub mod metadata_group;
 pub mod metrics;
+mod operator;
 pub mod options;
 pub mod pending;
 pub mod placement;
@@ -108,6 +109,7 @@ pub struct Core {
     held: VecDeque<(ConnectionId, Bytes)>,
     pub(crate) producer_ids: api::init_producer_id::ProducerIds,
     pub(crate) telemetry: telemetry::Telemetry,
+    pub(crate) operator_words: operator::OperatorWords,
     pub(crate) closing: Closing,
     work: VecDeque<Work>,
     /// Something was given to a shard since the last commit.
@@ -170,6 +172,7 @@ impl Core {
             held: VecDeque::new(),
             producer_ids: api::init_producer_id::ProducerIds::default(),
             telemetry: telemetry::Telemetry::default(),
+            operator_words: operator::OperatorWords::default(),
             closing: Closing::default(),
             work: VecDeque::new(),
             commit_due: false,
@@ -450,7 +453,11 @@ impl Core {
             Action::Closed { .. } => self.on_log_closed(),
             Action::Message(message) => {
                 self.metrics.message();
-                self.log(LogLevel::Warn, message.to_string());
+                let mut line = message.to_string();
+                if let Some(remedy) = operator::remedy(&message, &self.options) {
+                    line = format!("{line}; {remedy}");
+                }
+                self.log(LogLevel::Warn, line);
             }
         }
     }

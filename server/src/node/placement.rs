@@ -3,7 +3,7 @@
 
 use super::mail::ImageUpdate;
 use super::routing::{core_of, shard_of};
-use super::{Core, TopicFound};
+use super::{Core, TopicFound, operator};
 use odradek_protocol::Uuid;
 use odradek_raft::configs::ConfigLayers;
 use odradek_raft::image::{
@@ -155,6 +155,7 @@ pub fn on_image(core: &mut Core, update: &ImageUpdate) {
     if delta.configs.iter().any(of_clients) {
         core.telemetry.refresh(image);
     }
+    operator::on_image(core, image, update.unfenced);
     for (shard, mut list) in changes {
         list.push(PartitionChange::CaughtUp {
             metadata_offset: image.offset,

@@ -136,17 +136,25 @@ impl Storage {
                 disks.insert((core, log), disk);
             }
         }
+        let files = BTreeMap::new();
+        let mut storage = Self { disks, files };
+        storage.format_metadata(shape, random);
+        storage
+    }
+
+    /// An empty metadata log, with its quorum state and the checkpoint that names its voter.
+    pub fn format_metadata(&mut self, shape: &Shape, random: &mut Random) {
         let mut disk = SimulatedDisk::new(random.next());
         Log::format(&mut disk, &shape.metadata_options(0)).expect("a new disk takes a format");
-        disks.insert((0, shape.metadata_log()), disk);
+        self.disks.insert((0, shape.metadata_log()), disk);
         let mut disk = SimulatedDisk::new(random.next());
         disk.create(FileName::Root, 2 * BLOCK_BYTES as u64, true)
             .expect("a new disk takes a file");
-        disks.insert((0, shape.metadata_log() + 1), disk);
-        let mut files = BTreeMap::new();
+        self.disks.insert((0, shape.metadata_log() + 1), disk);
+        self.files.clear();
         let name = snapshot::file_name(OffsetAndEpoch::BOOTSTRAP);
-        files.insert(PathBuf::from(METADATA_FOLDER).join(name), voters_file());
-        Self { disks, files }
+        let path = PathBuf::from(METADATA_FOLDER).join(name);
+        self.files.insert(path, voters_file());
     }
 
     /// Power is back.

@@ -1,21 +1,27 @@
 //! The world of one seed: a node's machines, their disks, the network between them and the clients, one clock, one queue of
 //! what happens next. What `server/src/shell` does with threads and rings is done here in one thread; its promises
-//! (`server/src/machine.rs`) are kept, and everything it leaves open is drawn from the seed.
+//! (`server/src/machine.rs`) are kept, and everything it leaves open is drawn from the seed. Its network is in `network.rs`, what goes
+//! wrong in `troubles.rs`.
 
-use super::client::{Answer, Client, Expected, Hands, Wish};
+use super::client::{Client, Expected};
 use super::model::Model;
 use super::node::{self, Shape, Storage};
 use super::trace::Trace;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use odradek_server::machine::{
     BackgroundResult, BackgroundWork, ConnectionId, LogLevel, Machine, MachineAction, MachineEvent,
     Now,
 };
 use odradek_server::node::{Core, Mail};
-use odradek_wal::simulation::{Operation, Random};
+use odradek_wal::simulation::Random;
 use odradek_wal::{Io, IoId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+
+#[path = "network.rs"]
+mod network;
+#[path = "troubles.rs"]
+mod troubles;
 
 /// Time is cut into these, so that several things fall into one turn of a loop.
 const QUANTUM_US: u64 = 20;
@@ -106,6 +112,10 @@ pub struct World {
     pub ending: bool,
     /// Log lines of level Error are no surprise (disks fail).
     faults: bool,
+    /// What the node logged.
+    pub lines: Vec<String>,
+    /// Wall time less what would have passed.
+    wall_offset_ms: i64,
     now_us: u64,
     serial: u64,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -124,6 +134,8 @@ impl World {
         let storage = Storage::format(&shape, &mut random);
         Self {
             faults: false,
+            lines: Vec::new(),
+            wall_offset_ms: 0,
             model: Model::default(),
             trace: Trace::new(),
             ending: false,
@@ -166,8 +178,13 @@ impl World {
         let offset = self.life.as_ref().map_or(0, |life| life.clock_offset_us);
         Now {
             monotonic_us: self.now_us + offset,
-            wall_ms: WALL_MS + (self.now_us / 1_000) as i64,
+            wall_ms: self.wall_ms(),
         }
+    }
+
+    /// What the node's wall clock says.
+    pub fn wall_ms(&self) -> i64 {
+        WALL_MS + (self.now_us / 1_000) as i64 + self.wall_offset_ms
     }
 
     /// Starts the process: recovery, then the first tick of every core.
@@ -183,7 +200,7 @@ impl World {
         };
         let now = Now {
             monotonic_us: self.now_us + clock_offset_us,
-            wall_ms: WALL_MS + (self.now_us / 1_000) as i64,
+            wall_ms: self.wall_ms(),
         };
         let mut started = node::start(&self.shape, &mut self.storage, &mut self.random, now);
         if started.is_err() && self.faults {
@@ -224,96 +241,6 @@ impl World {
 
     pub fn running(&self) -> bool {
         self.life.is_some()
-    }
-
-    /// The process is gone, and the power with it: what was under way on the disks is done, torn or not done.
-    pub fn crash(&mut self) {
-        self.trace.line(self.now_us, || "crash".to_string());
-        self.crashes += 1;
-        self.life = None;
-        let mut under_way = Vec::new();
-        let queue = std::mem::take(&mut self.queue);
-        for (when, happening) in queue {
-            match happening {
-                Happening::Wake { .. } => drop(self.queue.insert(when, happening)),
-                Happening::Disk { core, log, io } => under_way.push((core, log, io)),
-                Happening::Background { work, .. } => {
-                    if let BackgroundWork::WriteFile { path, contents } = work
-                        && self.random.once_in(2)
-                    {
-                        self.storage.files.insert(path, contents);
-                    }
-                }
-                _ => {}
-            }
-        }
-        let mut torn = Vec::new();
-        for (core, log, io) in under_way {
-            let disk = self
-                .storage
-                .disks
-                .get_mut(&(core, log))
-                .expect("a log has its disk");
-            disk.fail_in.clear();
-            match self.random.below(3) {
-                0 => {}
-                1 => drop(disk.run(&io)),
-                _ => torn.push((core, log, io)),
-            }
-        }
-        for (core, log, io) in torn {
-            let disk = self
-                .storage
-                .disks
-                .get_mut(&(core, log))
-                .expect("a log has its disk");
-            disk.crash_at = Some(disk.operations);
-            let _ = disk.run(&io);
-            disk.restart();
-        }
-        for disk in self.storage.disks.values_mut() {
-            disk.fail_in.clear();
-        }
-        self.storage.restart();
-        self.drop_links();
-    }
-
-    fn drop_links(&mut self) {
-        self.links.clear();
-        for seat in &mut self.seats {
-            if seat.link.take().is_some() {
-                seat.client.lost();
-            }
-        }
-    }
-
-    /// From now on, or no longer, disks may fail.
-    pub fn set_faults(&mut self, faults: bool) {
-        self.faults |= faults;
-        if !faults {
-            for disk in self.storage.disks.values_mut() {
-                disk.fail_in.clear();
-            }
-        }
-    }
-
-    /// Some disk of a shard will refuse something soon.
-    pub fn plant_fault(&mut self) {
-        let places: Vec<(u16, u16)> = self.storage.disks.keys().copied().collect();
-        let place = places[self.random.below(places.len() as u64) as usize];
-        let metadata = self.shape.metadata_log();
-        if place.0 == 0 && place.1 >= metadata {
-            return;
-        }
-        let operation =
-            [Operation::Read, Operation::Write, Operation::Sync][self.random.below(3) as usize];
-        let passes = self.random.below(30);
-        self.trace.line(self.now_us, || {
-            format!("{operation:?} of {place:?} will fail after {passes}")
-        });
-        if let Some(disk) = self.storage.disks.get_mut(&place) {
-            disk.fail(operation, passes);
-        }
     }
 
     /// Whether all clients have come to rest.
@@ -517,27 +444,6 @@ impl World {
         }
     }
 
-    fn deliver_frames(&mut self, core: u16) {
-        let links: Vec<u64> = self
-            .links
-            .iter()
-            .filter(|(_, link)| link.core == core)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in links {
-            while let Some(link) = self.links.get_mut(&id) {
-                if link.stopped || !link.opened {
-                    break;
-                }
-                let Some(frame) = link.inbox.pop_front() else {
-                    break;
-                };
-                let connection = ConnectionId(id);
-                self.step(core, MachineEvent::Frame { connection, frame });
-            }
-        }
-    }
-
     // The machine's side.
 
     fn step(&mut self, core: u16, event: MachineEvent<Mail>) {
@@ -629,6 +535,7 @@ impl World {
                         self.model
                             .broken(format!("the node logs an error: {message}"));
                     }
+                    self.lines.push(message);
                 }
             }
         }
@@ -641,152 +548,5 @@ impl World {
             1 if self.faults => 2_500_000,
             _ => 40 + random.below(400),
         }
-    }
-
-    fn set_stopped(&mut self, link: u64, stopped: bool) {
-        if let Some(link) = self.links.get_mut(&link) {
-            link.stopped = stopped;
-            if !stopped && !link.inbox.is_empty() {
-                // Its core has a turn soon, in which the frames are taken.
-                let core = link.core;
-                if let Some(life) = self.life.as_mut() {
-                    life.ticked_us[usize::from(core)] = 0;
-                }
-            }
-        }
-    }
-
-    /// Bytes for a client: cut into frames, each of which arrives some time after the one before.
-    fn send(&mut self, id: u64, segment: &[u8]) {
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        link.partial.extend_from_slice(segment);
-        let mut frames = Vec::new();
-        while let Some(size) = link.partial.first_chunk::<4>() {
-            let size = u32::from_be_bytes(*size) as usize;
-            if link.partial.len() < 4 + size {
-                break;
-            }
-            link.partial.advance(4);
-            frames.push(link.partial.split_to(size).freeze());
-        }
-        for frame in frames {
-            let due_us = self.now_us + 20 + self.random.below(300);
-            let Some(link) = self.links.get_mut(&id) else {
-                return;
-            };
-            link.to_client_us = due_us.max(link.to_client_us);
-            let at_us = link.to_client_us;
-            self.at(at_us, Happening::Answer { link: id, frame });
-        }
-    }
-
-    // The clients' side.
-
-    fn wake(&mut self, client: usize) {
-        self.seats[client].wakes = false;
-        if self.life.is_none() {
-            let delay_us = 1_000 + self.random.below(20_000);
-            self.seats[client].wakes = true;
-            self.after(delay_us, Happening::Wake { client });
-            return;
-        }
-        self.call(client, |client, hands| client.wake(hands));
-    }
-
-    fn answered(&mut self, link: u64, frame: Bytes) {
-        let Some(found) = self.links.get_mut(&link) else {
-            return;
-        };
-        let client = found.client;
-        let Some(expected) = found.expected.pop_front() else {
-            self.model
-                .broken("an answer comes that nobody asked for".to_string());
-            return;
-        };
-        self.trace.answer(self.now_us, client, &expected, &frame);
-        match Answer::of(frame, expected) {
-            Ok(answer) => self.call(client, |client, hands| client.answer(hands, answer)),
-            Err(reason) => self.model.broken(reason),
-        }
-    }
-
-    fn hung_up(&mut self, id: u64) {
-        let Some(link) = self.links.remove(&id) else {
-            return;
-        };
-        let expected = self.life.as_ref().is_none_or(|life| life.stopping);
-        if !expected && !self.faults {
-            self.model
-                .broken(format!("the node hangs up on client {}", link.client));
-        }
-        self.seats[link.client].link = None;
-        self.seats[link.client].client.lost();
-        let connection = ConnectionId(id);
-        self.step(link.core, MachineEvent::ConnectionClosed { connection });
-    }
-
-    fn call(&mut self, number: usize, call: impl FnOnce(&mut dyn Client, &mut Hands<'_>)) {
-        let seat = &mut self.seats[number];
-        let mut hands = Hands {
-            random: &mut self.random,
-            model: &mut self.model,
-            wishes: Vec::new(),
-            correlation: &mut seat.correlation,
-            ending: self.ending,
-            troubled: self.faults || self.life.as_ref().is_none_or(|life| life.stopping),
-        };
-        call(seat.client.as_mut(), &mut hands);
-        for wish in hands.wishes {
-            match wish {
-                Wish::Wake { after_us } => {
-                    if !self.seats[number].wakes {
-                        self.seats[number].wakes = true;
-                        self.after(after_us, Happening::Wake { client: number });
-                    }
-                }
-                Wish::Send { frame, expected } => self.request(number, frame, expected),
-            }
-        }
-    }
-
-    fn request(&mut self, client: usize, frame: Bytes, expected: Option<Expected>) {
-        let id = match self.seats[client].link {
-            Some(id) => id,
-            None => self.connect(client),
-        };
-        let due_us = self.now_us + 20 + self.random.below(300);
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        link.expected.extend(expected);
-        link.to_node_us = due_us.max(link.to_node_us).next_multiple_of(QUANTUM_US);
-        let at_us = link.to_node_us;
-        self.at(at_us, Happening::Frame { link: id, frame });
-    }
-
-    fn connect(&mut self, client: usize) -> u64 {
-        self.serial += 1;
-        let id = self.serial;
-        let core = self.random.below(u64::from(self.shape.cores)) as u16;
-        let opened_us = (self.now_us + 50).next_multiple_of(QUANTUM_US);
-        self.links.insert(
-            id,
-            Link {
-                client,
-                core,
-                inbox: VecDeque::new(),
-                stopped: false,
-                opened: false,
-                partial: BytesMut::new(),
-                expected: VecDeque::new(),
-                to_node_us: opened_us,
-                to_client_us: 0,
-            },
-        );
-        self.seats[client].link = Some(id);
-        self.at(opened_us, Happening::Opened { link: id });
-        id
     }
 }

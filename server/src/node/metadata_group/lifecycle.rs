@@ -72,7 +72,12 @@ impl Lifecycle {
         [self.heartbeat_due_us, limit].into_iter().flatten().min()
     }
 
-    /// The epoch this broker registered with, -1 before.
+    /// The epoch that this process registered with.
+    pub fn registered(&self) -> Option<i64> {
+        self.broker_epoch
+    }
+
+    /// The same, -1 before.
     pub fn broker_epoch(&self) -> i64 {
         self.broker_epoch.unwrap_or(-1)
     }

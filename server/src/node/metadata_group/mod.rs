@@ -483,7 +483,9 @@ impl MetadataGroup {
                 format!("the metadata log is damaged at {file}, position {position}: offsets {first} to {last}"),
             ),
             Output::Closed => lifecycle::on_metadata_log_closed(core),
-            Output::ReadDone { .. }
+            // Nothing here goes by age: what snapshots hold is cut.
+            Output::DeletionsFrozen { .. }
+            | Output::ReadDone { .. }
             | Output::LogStartMoved { .. }
             | Output::CheckpointDone { .. }
             | Output::PlanFrames { .. }
@@ -564,10 +566,13 @@ impl MetadataGroup {
         image: odradek_raft::image::MetadataImage,
         delta: MetadataDelta,
     ) {
+        // What the log says of this broker before it has registered is of an earlier life of the process.
         let unfenced = image
             .brokers
             .get(&core.options.node_id)
-            .is_some_and(|broker| !broker.fenced);
+            .is_some_and(|broker| {
+                !broker.fenced && Some(broker.epoch) == self.lifecycle.registered()
+            });
         let image = Arc::new(image);
         self.unpublished = Some(match self.unpublished.take() {
             None => ImageUpdate {
