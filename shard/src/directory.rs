@@ -201,9 +201,10 @@ impl Shard {
             }
             Output::Offline { reason } => self.take_offline(directory, &reason.to_string()),
             Output::CheckpointDue => self.checkpoint(directory),
+            // What was refused because too many extents waited for it may be taken now.
+            Output::CheckpointDone { .. } => self.directories[directory].retry = true,
             // Plans are compaction's; nothing here begins one yet.
-            Output::CheckpointDone { .. } | Output::PlanFrames { .. } | Output::PlanDone { .. } => {
-            }
+            Output::PlanFrames { .. } | Output::PlanDone { .. } => {}
             Output::Message(text) => self.message(Message::Log { directory, text }),
             Output::Closed => self.actions.push(Action::Closed { directory }),
         }

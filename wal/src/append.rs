@@ -11,7 +11,7 @@ use crate::layout::{
     WriteHeader, directory_bytes, encode_directory, frame_bytes, seal_frame, set_frame_payload,
 };
 use crate::log::{Log, Purpose, expect_done};
-use crate::slot::{Extent, Slot};
+use crate::slot::{Extent, Slot, Tallies};
 use crate::types::{AppendRefusal, FrameMeta, LeaderEpoch, Lsn, Now, Offset, ReplicaId};
 use bytes::Bytes;
 
@@ -140,7 +140,9 @@ impl Log {
             return Err(AppendRefusal::NoSpace);
         }
         let waiting = self.pending_bytes + self.filling.as_ref().map_or(0, |filling| filling.used);
-        if waiting > 0 && waiting + payload_bytes > self.options.pending_bytes_max {
+        if (waiting > 0 && waiting + payload_bytes > self.options.pending_bytes_max)
+            || self.upper_extents_are_full()
+        {
             return Err(AppendRefusal::Busy);
         }
         let payload_crc = match body_crc32c {
@@ -517,10 +519,9 @@ impl Log {
             segment: file,
             bytes,
         };
-        let began = self.slots.attach(meta.replica, extent);
-        let segment = self.segments.at(file);
-        segment.live_bytes += u64::from(bytes);
-        segment.extents += u32::from(began);
+        let mut tallies = Tallies::new();
+        let began = self.slots.attach(meta.replica, extent, &mut tallies);
+        self.tally(&tallies);
         if began {
             self.note_new_extent(meta.replica);
         }
@@ -653,7 +654,7 @@ impl Log {
     /// Takes back what `index_write` did for a write that failed.
     fn unindex_write(&mut self, write: &InFlight) {
         self.tail.forget(write.file, write.position as u32);
-        let mut released = Vec::new();
+        let mut tallies = Tallies::new();
         for (index, entry) in write.entries.iter().enumerate().rev() {
             if entry.is_control() || write.void.contains(&index) {
                 continue;
@@ -662,9 +663,9 @@ impl Log {
             if let Some(open) = self.open.get_mut(&write.file) {
                 open.truncate(replica, base);
             }
-            self.slots.clip_extents(replica, base, &mut released);
+            self.slots.clip_extents(replica, base, &mut tallies);
         }
-        self.release(&released);
+        self.tally(&tallies);
     }
 
     /// Makes void, in writes that are not durable yet, what a truncation to `to` cuts off.

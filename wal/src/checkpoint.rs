@@ -6,11 +6,14 @@
 //! has no space left, `reserve.rs` makes some.
 
 use crate::buffer::AlignedBuffer;
+use crate::checkpoint_encoder::{Encoded, Encoder, file_number};
 use crate::checkpoint_file::{CheckpointWriter, Meta};
 use crate::cold::ColdPages;
+use crate::index_file::Merge;
 use crate::io::{
     BLOCK_BYTES, FileName, IoClass, IoFailure, IoFailureKind, IoResult, OfflineReason, Output,
 };
+use crate::layers::Upper;
 use crate::layout::{FORMAT_VERSION, ROOT_DELTAS_MAX, ROOT_SLOT_BYTES, Root};
 use crate::log::{Log, Purpose, expect_done};
 use crate::segments::SegmentState;
@@ -23,7 +26,17 @@ const RETRY_US: u64 = 5_000_000;
 /// Deltas may always be this large in all before a base is due.
 const DELTA_BYTES_MIN: u64 = 1 << 20;
 /// What a replica takes in a file, most often; a file that needs more grows.
-pub(crate) const REPLICA_BYTES: u64 = 96;
+pub(crate) const REPLICA_BYTES: u64 = 136;
+/// A base is written for the sake of dead extents when it gives so much back for each byte of it.
+const DEAD_BYTES_PER_BASE_BYTE: u64 = 32;
+/// Or when so much, and an eighth of all, is dead.
+const DEAD_BYTES_MIN: u64 = 4 << 10;
+
+/// A page of the base before it that does not hold what it should.
+const PAGE_LOST: IoFailure = IoFailure {
+    kind: IoFailureKind::Device,
+    os_code: 0,
+};
 
 /// A snapshot on its way to the disk.
 #[derive(Debug)]
@@ -35,7 +48,7 @@ struct Snapshot {
     bytes: u64,
     encoder: Encoder,
     /// Encoded, and not on the disk. More than one only when the next snapshot had to be taken.
-    pieces: VecDeque<(u64, Bytes)>,
+    pieces: VecDeque<(FileName, u64, Bytes)>,
     root: Root,
     /// As before it was taken: what holds again when it fails.
     before: Before,
@@ -49,20 +62,6 @@ struct Snapshot {
 }
 
 #[derive(Debug)]
-struct Encoder {
-    writer: CheckpointWriter,
-    base: bool,
-    /// Chunk of replicas to go on with; `None`: all are encoded.
-    chunk: Option<usize>,
-    /// Pages that are to follow: of all replicas past this one, or of those named.
-    cold_past: Option<ReplicaId>,
-    cold: BTreeSet<ReplicaId>,
-    /// The caller has not given all pages yet.
-    pages_follow: bool,
-    done: bool,
-}
-
-#[derive(Debug)]
 struct Before {
     root: Option<Root>,
     last_lsn: u64,
@@ -73,6 +72,12 @@ struct Before {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Create,
+    /// The index file of a base.
+    CreateIndex,
+    /// Pages of the base before it are read, from this one on.
+    Merge {
+        first: u32,
+    },
     /// Something is being removed, to make room.
     MakeRoom,
     Write,
@@ -116,12 +121,23 @@ impl Checkpointer {
     pub(crate) fn is_idle(&self) -> bool {
         self.running.is_empty()
     }
+
+    pub(crate) fn remove_cold(&mut self, replica: ReplicaId) {
+        self.cold.remove(replica);
+    }
+
+    /// A base is under way whose pages of older extents are read one after another: nothing encodes it at once.
+    fn encodes_base(&self) -> bool {
+        let newest = self.running.back();
+        newest.is_some_and(|snapshot| snapshot.encoder.is_base() && !snapshot.encoder.done)
+    }
 }
 
 impl Log {
-    /// Starts a checkpoint of everything up to now. `cold`: the shard's own pages that changed since the last call; they come back through
-    /// `RecoveryVisitor::cold`. The snapshot is of this moment, and encoded piece by piece as the disk takes it. While an earlier one is not
-    /// encoded to its end, that is done at once: call only when asked to, and before `shut_down`.
+    /// Starts a checkpoint of everything up to now. `cold`: the shard's own pages that changed since the last call; they come
+    /// back through `RecoveryVisitor::cold`. The snapshot is of this moment, and encoded piece by piece as the disk takes it. While an
+    /// earlier one is not encoded to its end, that is done at once, but for a base: then nothing begins, and the pages wait for the next
+    /// checkpoint, which is called for or that of `shut_down`. Call only when asked to, and before `shut_down`.
     pub fn begin_checkpoint(
         &mut self,
         now: Now,
@@ -136,6 +152,10 @@ impl Log {
     /// the checkpoint's moment, of frames appended since: recovery shows those frames to the visitor after the page.
     pub fn begin_checkpoint_in_parts(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.offline.is_some() {
+            return;
+        }
+        if self.checkpointer.encodes_base() {
+            (self.checkpointer.wanted, self.checkpointer.due_told) = (true, false);
             return;
         }
         self.encode_the_rest();
@@ -189,16 +209,43 @@ impl Log {
         self.proceed_checkpoint(now, out);
     }
 
-    fn base_is_due(&self) -> bool {
+    /// `clean`: the last one before a stop, which is short where it can be.
+    fn base_is_due(&self, clean: bool) -> bool {
         let checkpointer = &self.checkpointer;
+        if self.slots.layers.frozen.is_some() {
+            return false;
+        }
         checkpointer.root.as_ref().is_none_or(|root| {
-            root.deltas.len() >= self.options.checkpoint_deltas_max.min(ROOT_DELTAS_MAX)
-                || checkpointer.delta_bytes > checkpointer.base_bytes.max(DELTA_BYTES_MIN)
+            let deltas_max = if clean {
+                ROOT_DELTAS_MAX
+            } else {
+                self.options.checkpoint_deltas_max.min(ROOT_DELTAS_MAX)
+            };
+            root.deltas.len() >= deltas_max
+                || !clean
+                    && (checkpointer.delta_bytes > checkpointer.base_bytes.max(DELTA_BYTES_MIN)
+                        || self.merge_is_due())
         })
     }
 
+    /// Memory has enough of older extents for a base, or a base gives enough dead ones back for what it takes to write.
+    fn merge_is_due(&self) -> bool {
+        let layers = &self.slots.layers;
+        let dead_bytes = layers.dead_bytes;
+        layers.frozen.is_none()
+            && (layers.upper_bytes() > self.options.upper_extent_bytes_max / 2
+                || dead_bytes > DEAD_BYTES_PER_BASE_BYTE * self.checkpointer.base_bytes
+                || (dead_bytes > DEAD_BYTES_MIN && dead_bytes > self.rewriter.pace.held_bytes / 8)
+                || (dead_bytes > 0 && self.space_is_low()))
+    }
+
+    /// So much waits in memory for a base that nothing more may come until one holds.
+    pub(crate) fn upper_extents_are_full(&self) -> bool {
+        self.slots.layers.layered_bytes() > self.options.upper_extent_bytes_max
+    }
+
     fn take_snapshot(&mut self, now: Now, clean: bool) {
-        let base = self.base_is_due();
+        let base = self.base_is_due(clean);
         let lsn = self.closed_lsn;
         let number = self.checkpointer.next_file;
         self.checkpointer.next_file += 1;
@@ -211,6 +258,13 @@ impl Log {
         let replicas = self
             .slots
             .begin_snapshot(base, !self.checkpointer.is_idle());
+        let merge = base.then(|| {
+            let nonce = self.entropy.next();
+            let old = self.slots.layers.base.clone();
+            self.slots.layers.freeze();
+            self.segments.freeze();
+            Merge::new(old, number, nonce, self.next_replica)
+        });
         let cold = std::mem::take(&mut self.checkpointer.cold_changed);
         let bytes_expected = if base {
             self.base_bytes_expected()
@@ -239,15 +293,7 @@ impl Log {
             file,
             bytes_expected: bytes_expected.next_multiple_of(BLOCK_BYTES as u64),
             bytes: BLOCK_BYTES as u64,
-            encoder: Encoder {
-                writer,
-                base,
-                chunk: Some(0),
-                cold_past: None,
-                cold,
-                pages_follow: false,
-                done: false,
-            },
+            encoder: Encoder::new(writer, cold, merge, self.segments.fences_to_save(base)),
             pieces: VecDeque::new(),
             root,
             before,
@@ -278,9 +324,12 @@ impl Log {
             old => {
                 let superfluous = old.into_iter().flat_map(|old| {
                     let deltas = old.deltas.iter().copied().map(FileName::CheckpointDelta);
-                    [FileName::CheckpointBase(old.base)]
-                        .into_iter()
-                        .chain(deltas)
+                    [
+                        FileName::CheckpointBase(old.base),
+                        FileName::Index(old.base),
+                    ]
+                    .into_iter()
+                    .chain(deltas)
                 });
                 (root(number, Vec::new()), superfluous.collect())
             }
@@ -302,6 +351,7 @@ impl Log {
                 .get(self.active)
                 .map_or(self.next_sequence - 1, |segment| segment.sequence),
             wall_ms: self.retention.wall_ms_to_keep(now),
+            dead_bytes: self.slots.layers.dead_bytes,
         }
     }
 
@@ -312,7 +362,7 @@ impl Log {
             match segment.state {
                 // Edits that are still being logged may yet fill an empty one.
                 SegmentState::Sealed
-                    if segment.extents == 0 && self.rewriter.editing != Some(file) =>
+                    if segment.extents() == 0 && self.rewriter.editing != Some(file) =>
                 {
                     freeing.push(file)
                 }
@@ -328,28 +378,20 @@ impl Log {
         freeing
     }
 
-    /// Encodes until the newest snapshot has a piece, or is at its end.
-    fn encode_some(&mut self) {
-        let Some(snapshot) = self.checkpointer.running.back_mut() else {
-            return;
-        };
-        let encoder = &mut snapshot.encoder;
-        if encoder.done {
-            return;
+    /// Encodes until the newest snapshot has a piece, or is at its end. Answers which pages of the base before it must be read first.
+    fn encode_some(&mut self) -> Option<(u32, u32)> {
+        let snapshot = self.checkpointer.running.back_mut()?;
+        let cold = &self.checkpointer.cold;
+        let (file, encoder) = (snapshot.file, &mut snapshot.encoder);
+        let encoded = encoder.encode(file, &mut self.slots, &mut self.segments, cold);
+        let Encoded { pieces, missing } = encoded;
+        for (file, position, piece) in pieces {
+            if file == snapshot.file {
+                snapshot.bytes = snapshot.bytes.max(position + piece.len() as u64);
+            }
+            snapshot.pieces.push_back((file, position, piece));
         }
-        if let Some(chunk) = encoder.chunk {
-            encoder.chunk = self.slots.encode_snapshot(&mut encoder.writer, chunk);
-        }
-        if encoder.chunk.is_none() && !encoder.pages_follow {
-            encoder.encode_pages(&self.checkpointer.cold);
-        }
-        // After the last record there may be a piece and the start of another.
-        while (encoder.done || encoder.writer.has_piece())
-            && let Some((position, piece)) = encoder.writer.take_piece()
-        {
-            snapshot.bytes = snapshot.bytes.max(position + piece.len() as u64);
-            snapshot.pieces.push_back((position, piece.freeze()));
-        }
+        missing
     }
 
     /// Another snapshot is to be taken: the one under way is encoded to its end, into memory.
@@ -363,7 +405,8 @@ impl Log {
             .back()
             .is_some_and(|snapshot| !snapshot.encoder.done)
         {
-            self.encode_some();
+            let missing = self.encode_some();
+            assert!(missing.is_none(), "only a base reads another one");
         }
     }
 
@@ -383,8 +426,8 @@ impl Log {
         if snapshot.stage == Stage::Write && snapshot.pieces.is_empty() {
             if snapshot.encoder.done {
                 snapshot.stage = Stage::Header;
-            } else {
-                self.encode_some();
+            } else if let Some((first, count)) = self.encode_some() {
+                return self.read_old_base(first, count, out);
             }
         }
         let Some(snapshot) = self.checkpointer.running.front_mut() else {
@@ -399,8 +442,17 @@ impl Log {
                 let bytes = snapshot.bytes_expected;
                 self.create_file(Purpose::Checkpoint, file, bytes, false, out);
             }
+            Stage::CreateIndex => {
+                let none = Upper::new();
+                let frozen = self.slots.layers.frozen.as_ref().unwrap_or(&none);
+                let merge = snapshot.encoder.merge.as_ref();
+                let bytes = merge.map_or(0, |merge| merge.bytes_expected(frozen));
+                let index = FileName::Index(file_number(file));
+                self.create_file(Purpose::Checkpoint, index, bytes, false, out);
+            }
+            Stage::Merge { .. } => return,
             Stage::Write => {
-                let Some((position, piece)) = snapshot.pieces.front().cloned() else {
+                let Some((file, position, piece)) = snapshot.pieces.front().cloned() else {
                     return;
                 };
                 self.write_checkpoint(file, position, piece, out);
@@ -423,6 +475,21 @@ impl Log {
             }
         }
         self.checkpointer.busy = true;
+    }
+
+    fn read_old_base(&mut self, first: u32, count: u32, out: &mut Vec<Output>) {
+        if let Some(snapshot) = self.checkpointer.running.front_mut() {
+            snapshot.stage = Stage::Merge { first };
+        }
+        self.checkpointer.busy = true;
+        self.read_file(
+            Purpose::Checkpoint,
+            FileName::Index(self.slots.layers.base.number),
+            u64::from(first) * BLOCK_BYTES as u64,
+            count as usize * BLOCK_BYTES,
+            IoClass::Background,
+            out,
+        );
     }
 
     fn write_checkpoint(
@@ -451,7 +518,8 @@ impl Log {
         let segment_bytes = segments.saturating_mul(self.segment_bytes);
         let due = (self.checkpointer.wanted && self.sealing.is_empty())
             || log_bytes.max(segment_bytes) >= self.options.checkpoint_interval_bytes
-            || (self.space_is_low() && self.something_is_dead());
+            || (self.space_is_low() && self.something_is_dead())
+            || self.merge_is_due();
         if due {
             self.checkpointer.due_told = true;
             out.push(Output::CheckpointDue);
@@ -461,7 +529,7 @@ impl Log {
     fn something_is_dead(&self) -> bool {
         self.segments
             .iter()
-            .any(|(_, segment)| segment.state == SegmentState::Sealed && segment.extents == 0)
+            .any(|(_, segment)| segment.state == SegmentState::Sealed && segment.extents() == 0)
     }
 
     pub(crate) fn checkpoint_io_done(&mut self, now: Now, result: IoResult, out: &mut Vec<Output>) {
@@ -473,6 +541,14 @@ impl Log {
             }
             return;
         }
+        let stage = self
+            .checkpointer
+            .running
+            .front()
+            .map(|snapshot| snapshot.stage);
+        if let Some(Stage::Merge { first }) = stage {
+            return self.old_base_read(now, first, result, out);
+        }
         if let Err(failure) = expect_done(result) {
             return self.checkpoint_failed(now, failure, out);
         }
@@ -480,7 +556,9 @@ impl Log {
             return;
         };
         match snapshot.stage {
-            Stage::Create => snapshot.stage = Stage::Write,
+            Stage::Create if snapshot.encoder.is_base() => snapshot.stage = Stage::CreateIndex,
+            Stage::Create | Stage::CreateIndex => snapshot.stage = Stage::Write,
+            Stage::Merge { .. } => {}
             Stage::MakeRoom => snapshot.stage = Stage::Create,
             Stage::Write => {
                 snapshot.pieces.pop_front();
@@ -491,6 +569,25 @@ impl Log {
         }
     }
 
+    fn old_base_read(&mut self, now: Now, first: u32, result: IoResult, out: &mut Vec<Output>) {
+        let Some(snapshot) = self.checkpointer.running.front_mut() else {
+            return;
+        };
+        let failure = match result {
+            IoResult::Data(data) => {
+                let merge = snapshot.encoder.merge.as_mut();
+                if merge.is_some_and(|merge| merge.take_pages(first, &data)) {
+                    snapshot.stage = Stage::Write;
+                    return;
+                }
+                PAGE_LOST
+            }
+            IoResult::Failed(failure) => failure,
+            IoResult::Done => PAGE_LOST,
+        };
+        self.checkpoint_failed(now, failure, out);
+    }
+
     fn checkpoint_failed(&mut self, now: Now, failure: IoFailure, out: &mut Vec<Output>) {
         let room = self.reserve.bytes > 0 || self.segments.first_free().is_some();
         let Some(snapshot) = self.checkpointer.running.front_mut() else {
@@ -499,7 +596,9 @@ impl Log {
         let file = snapshot.file;
         let no_space = failure.kind == IoFailureKind::OutOfSpace;
         match snapshot.stage {
-            Stage::Create if no_space && room => snapshot.stage = Stage::MakeRoom,
+            Stage::Create | Stage::CreateIndex if no_space && room => {
+                snapshot.stage = Stage::MakeRoom;
+            }
             Stage::Root => {
                 snapshot.root_failures += 1;
                 if snapshot.root_failures > 1 {
@@ -544,6 +643,12 @@ impl Log {
     /// The newest of those under way.
     fn abandon_snapshot(&mut self, snapshot: Snapshot, now: Now, out: &mut Vec<Output>) {
         self.slots.abandon_snapshot();
+        self.segments.forget_saved_fences();
+        if snapshot.encoder.is_base() {
+            self.slots.layers.thaw();
+            self.segments.thaw(&self.slots.layers.upper_shares());
+            self.slots.unsettle_guessed();
+        }
         for file in snapshot.freeing {
             self.segments.set_state(file, SegmentState::Sealed);
         }
@@ -556,10 +661,15 @@ impl Log {
         checkpointer.cold_changed.extend(before.cold);
         checkpointer.wanted = true;
         checkpointer.retry_us = now.monotonic_us + RETRY_US;
+        let index = FileName::Index(file_number(snapshot.file));
+        let index = snapshot.encoder.is_base().then_some(index);
+        let files = [snapshot.file].into_iter().chain(index);
         if under_way {
-            checkpointer.abandoned.push(snapshot.file);
+            checkpointer.abandoned.extend(files);
         } else {
-            self.remove_file(snapshot.file, out);
+            for file in files {
+                self.remove_file(file, out);
+            }
         }
     }
 
@@ -567,9 +677,17 @@ impl Log {
         let Some(snapshot) = self.checkpointer.running.pop_front() else {
             return;
         };
-        if snapshot.encoder.base {
-            self.checkpointer.base_bytes = snapshot.bytes;
+        if let Some(merge) = snapshot.encoder.merge {
+            self.checkpointer.base_bytes = snapshot.bytes + merge.bytes();
             self.checkpointer.delta_bytes = 0;
+            let (base, shares) = merge.finish();
+            self.extent_pages
+                .forget_segment(self.slots.layers.base.number);
+            self.slots.layers.replace_base(base);
+            self.segments.replace_base(&shares);
+            self.slots.unsettle_guessed();
+            // What it found dead is free when the next one holds.
+            self.checkpointer.wanted |= self.something_is_dead();
         } else {
             self.checkpointer.delta_bytes += snapshot.bytes;
         }
@@ -584,27 +702,5 @@ impl Log {
         out.push(Output::CheckpointDone {
             lsn: Lsn(snapshot.lsn),
         });
-    }
-}
-
-impl Encoder {
-    /// The shard's pages, and the end, after all replicas.
-    fn encode_pages(&mut self, pages: &ColdPages) {
-        while !self.writer.has_piece() {
-            let next = if self.base {
-                pages.next_past(self.cold_past)
-            } else {
-                self.cold.pop_first()
-            };
-            let Some(replica) = next else {
-                self.writer.end();
-                self.done = true;
-                return;
-            };
-            self.cold_past = Some(replica);
-            if let Some(page) = pages.get(replica) {
-                self.writer.cold(replica, page);
-            }
-        }
     }
 }

@@ -5,10 +5,15 @@
 use crate::buffer::AlignedBuffer;
 use crate::checksum::placed;
 use crate::control::take;
+use crate::extent_list::{Epochs, ExtentList};
+use crate::footer::FenceKey;
+use crate::index_file::IndexRecord;
 use crate::io::{BLOCK_BYTES, Disk, FileName, IoFailure};
+use crate::layers::{Entry, Move};
 use crate::layout::{FORMAT_VERSION, get_i32, get_i64, get_u16, get_u32, get_u64};
 use crate::segments::SegmentRecord;
-use crate::slot::{Extent, Lists, NONE, Slot};
+use crate::segments::Share;
+use crate::slot::{Extent, FLAG_UNSETTLED, NONE, Slot};
 use crate::types::{CreateReplica, ReplicaId, TopicId};
 
 const MAGIC: [u8; 8] = *b"ODRACKPT";
@@ -24,6 +29,10 @@ const GONE: u8 = 4;
 const COLD: u8 = 5;
 const DAMAGE: u8 = 6;
 const END: u8 = 7;
+const ENTRY: u8 = 8;
+const SHARE: u8 = 9;
+const INDEX: u8 = 10;
+const FENCES: u8 = 11;
 
 /// What holds for the log as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +49,8 @@ pub(crate) struct Meta {
     /// The active segment's use; log segments with a later one come after it.
     pub active_sequence: u64,
     pub wall_ms: i64,
+    /// Bytes of the base's extents that are known to be dead.
+    pub dead_bytes: u64,
 }
 
 /// One record.
@@ -47,7 +58,14 @@ pub(crate) struct Meta {
 pub(crate) enum Record {
     Meta(Meta),
     Segment(SegmentRecord),
-    Slot(ReplicaId, Box<Slot>, Lists),
+    Slot(ReplicaId, Box<Slot>, Epochs),
+    /// What a delta has of a replica's older extents.
+    Entry(ReplicaId, Box<Entry>),
+    /// What a base's index file has of a segment.
+    Share(u32, Share),
+    Index(IndexRecord),
+    /// First keys of a segment's footer pages: file, nonce, keys.
+    Fences(u32, u64, Vec<FenceKey>),
     Gone(ReplicaId),
     Cold(ReplicaId, Vec<u8>),
     Damage(ReplicaId, i64, i64),
@@ -112,6 +130,7 @@ impl CheckpointWriter {
         self.bytes
             .extend_from_slice(&meta.active_sequence.to_le_bytes());
         put_i64s(&mut self.bytes, &[meta.wall_ms]);
+        self.bytes.extend_from_slice(&meta.dead_bytes.to_le_bytes());
     }
 
     pub(crate) fn segment(&mut self, record: &SegmentRecord) {
@@ -119,8 +138,40 @@ impl CheckpointWriter {
         record.encode(&mut self.bytes);
     }
 
-    pub(crate) fn slot(&mut self, replica: ReplicaId, slot: &Slot, lists: Option<&Lists>) {
-        encode_slot(&mut self.bytes, replica, slot, lists);
+    pub(crate) fn slot(&mut self, replica: ReplicaId, slot: &Slot, epochs: Option<&Epochs>) {
+        encode_slot(&mut self.bytes, replica, slot, epochs);
+    }
+
+    pub(crate) fn entry(&mut self, replica: ReplicaId, entry: &Entry) {
+        encode_entry(&mut self.bytes, replica, entry);
+    }
+
+    pub(crate) fn share(&mut self, segment: u32, share: &Share) {
+        self.bytes.push(SHARE);
+        self.bytes.extend_from_slice(&segment.to_le_bytes());
+        self.bytes.extend_from_slice(&share.extents.to_le_bytes());
+        self.bytes.extend_from_slice(&share.bytes.to_le_bytes());
+    }
+
+    pub(crate) fn fences(&mut self, segment: u32, nonce: u64, fences: &[FenceKey]) {
+        self.bytes.push(FENCES);
+        self.bytes.extend_from_slice(&segment.to_le_bytes());
+        self.bytes.extend_from_slice(&nonce.to_le_bytes());
+        self.bytes
+            .extend_from_slice(&(fences.len() as u32).to_le_bytes());
+        for fence in fences {
+            self.bytes.extend_from_slice(&fence.replica.0.to_le_bytes());
+            put_i64s(&mut self.bytes, &[fence.base]);
+        }
+    }
+
+    pub(crate) fn index(&mut self, index: &IndexRecord) {
+        self.bytes.push(INDEX);
+        self.bytes.extend_from_slice(&index.nonce.to_le_bytes());
+        self.bytes.extend_from_slice(&index.pages.to_le_bytes());
+        self.bytes.extend_from_slice(&index.extents.to_le_bytes());
+        self.bytes
+            .extend_from_slice(&index.next_replica.to_le_bytes());
     }
 
     /// Records that `encode_slot` made.
@@ -201,7 +252,7 @@ pub(crate) fn encode_slot(
     bytes: &mut Vec<u8>,
     replica: ReplicaId,
     slot: &Slot,
-    lists: Option<&Lists>,
+    epochs: Option<&Epochs>,
 ) {
     bytes.push(SLOT);
     bytes.extend_from_slice(&replica.0.to_le_bytes());
@@ -219,22 +270,39 @@ pub(crate) fn encode_slot(
             slot.epoch_start,
         ],
     );
-    let extents = slot.newest().map_or(0, |_| 1) + lists.map_or(0, |lists| lists.extents.len());
-    bytes.extend_from_slice(&(extents as u32).to_le_bytes());
-    for extent in lists
-        .into_iter()
-        .flat_map(|lists| lists.extents.iter())
-        .chain(slot.newest())
-    {
-        put_i64s(bytes, &[extent.base, extent.end, extent.max_timestamp]);
-        bytes.extend_from_slice(&extent.segment.to_le_bytes());
-        bytes.extend_from_slice(&extent.bytes.to_le_bytes());
+    bytes.extend_from_slice(&slot.bytes.to_le_bytes());
+    let newest = slot.newest();
+    bytes.push(u8::from(newest.is_some()) | u8::from(slot.is_unsettled()) << 1);
+    if let Some(extent) = newest {
+        encode_extent(bytes, &extent);
     }
-    bytes.extend_from_slice(&(lists.map_or(0, |lists| lists.epochs.len()) as u32).to_le_bytes());
-    for (epoch, start) in lists.into_iter().flat_map(|lists| lists.epochs.iter()) {
+    bytes.extend_from_slice(&(epochs.map_or(0, |epochs| epochs.len()) as u32).to_le_bytes());
+    for (epoch, start) in epochs.into_iter().flat_map(|epochs| epochs.iter()) {
         bytes.extend_from_slice(&epoch.to_le_bytes());
         bytes.extend_from_slice(&start.to_le_bytes());
     }
+}
+
+fn encode_extent(bytes: &mut Vec<u8>, extent: &Extent) {
+    put_i64s(bytes, &[extent.base, extent.end, extent.max_timestamp]);
+    bytes.extend_from_slice(&extent.segment.to_le_bytes());
+    bytes.extend_from_slice(&extent.bytes.to_le_bytes());
+}
+
+/// What the uppermost layer has of a replica, as it is now.
+pub(crate) fn encode_entry(bytes: &mut Vec<u8>, replica: ReplicaId, entry: &Entry) {
+    bytes.push(ENTRY);
+    bytes.extend_from_slice(&replica.0.to_le_bytes());
+    bytes.push(u8::from(entry.gone));
+    put_i64s(bytes, &[entry.start, entry.clip]);
+    bytes.extend_from_slice(&(entry.moves.len() as u32).to_le_bytes());
+    for moved in &entry.moves {
+        put_i64s(bytes, &[moved.base, moved.end]);
+        for value in [moved.old, moved.new, moved.bytes, moved.held] {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
+    }
+    entry.extents.encode(bytes);
 }
 
 /// What is wrong with a checkpoint file.
@@ -337,7 +405,7 @@ fn read_record(rest: &mut &[u8]) -> Option<Record> {
     let tag = take(rest, 1)?[0];
     Some(match tag {
         META => {
-            let bytes = take(rest, 72)?;
+            let bytes = take(rest, 80)?;
             Record::Meta(Meta {
                 lsn: get_u64(bytes, 0),
                 issued_lsn: get_u64(bytes, 8),
@@ -348,10 +416,38 @@ fn read_record(rest: &mut &[u8]) -> Option<Record> {
                 metadata_offset_max: get_i64(bytes, 48),
                 active_sequence: get_u64(bytes, 56),
                 wall_ms: get_i64(bytes, 64),
+                dead_bytes: get_u64(bytes, 72),
             })
         }
         SEGMENT => Record::Segment(SegmentRecord::decode(take(rest, SegmentRecord::BYTES)?)?),
         SLOT => read_slot(rest)?,
+        ENTRY => read_entry(rest)?,
+        SHARE => {
+            let bytes = take(rest, 16)?;
+            let share = Share {
+                extents: get_u32(bytes, 4),
+                bytes: get_u64(bytes, 8),
+            };
+            Record::Share(get_u32(bytes, 0), share)
+        }
+        FENCES => {
+            let head = take(rest, 16)?;
+            let bytes = take(rest, (get_u32(head, 12) as usize).checked_mul(16)?)?;
+            let fences = bytes.chunks_exact(16).map(|bytes| FenceKey {
+                replica: ReplicaId(get_u64(bytes, 0)),
+                base: get_i64(bytes, 8),
+            });
+            Record::Fences(get_u32(head, 0), get_u64(head, 4), fences.collect())
+        }
+        INDEX => {
+            let bytes = take(rest, 28)?;
+            Record::Index(IndexRecord {
+                nonce: get_u64(bytes, 0),
+                pages: get_u32(bytes, 8),
+                extents: get_u64(bytes, 12),
+                next_replica: get_u64(bytes, 20),
+            })
+        }
         GONE => Record::Gone(ReplicaId(get_u64(take(rest, 8)?, 0))),
         COLD => {
             let head = take(rest, 12)?;
@@ -372,7 +468,7 @@ fn read_record(rest: &mut &[u8]) -> Option<Record> {
 }
 
 fn read_slot(rest: &mut &[u8]) -> Option<Record> {
-    let head = take(rest, 80)?;
+    let head = take(rest, 89)?;
     let mut topic_id = [0; 16];
     topic_id.copy_from_slice(&head[8..24]);
     let create = CreateReplica {
@@ -388,33 +484,60 @@ fn read_slot(rest: &mut &[u8]) -> Option<Record> {
     slot.high_watermark = get_i64(head, 48);
     slot.last_stable = get_i64(head, 56);
     slot.epoch_start = get_i64(head, 72);
-    let mut lists = Lists::default();
-    let mut extents = Vec::new();
-    for _ in 0..get_u32(take(rest, 4)?, 0) {
-        let bytes = take(rest, 32)?;
-        let extent = Extent {
-            base: get_i64(bytes, 0),
-            end: get_i64(bytes, 8),
-            max_timestamp: get_i64(bytes, 16),
-            segment: get_u32(bytes, 24),
-            bytes: get_u32(bytes, 28),
-        };
-        slot.bytes += u64::from(extent.bytes);
-        extents.push(extent);
+    slot.bytes = get_u64(head, 80);
+    if head[88] & 2 != 0 {
+        slot.flags |= FLAG_UNSETTLED;
     }
-    slot.set_newest(extents.pop());
-    lists.extents = extents.into_iter().collect();
+    if head[88] & 1 != 0 {
+        slot.set_newest(Some(read_extent(take(rest, EXTENT_BYTES)?)));
+    }
+    let mut epochs = Epochs::default();
     for _ in 0..get_u32(take(rest, 4)?, 0) {
         let bytes = take(rest, 12)?;
-        lists
-            .epochs
-            .push_back((get_i32(bytes, 0), get_i64(bytes, 4)));
+        epochs.push_back((get_i32(bytes, 0), get_i64(bytes, 4)));
     }
     slot.lists = NONE;
     slot.settle();
     Some(Record::Slot(
         ReplicaId(get_u64(head, 0)),
         Box::new(slot),
-        lists,
+        epochs,
     ))
+}
+
+const EXTENT_BYTES: usize = 32;
+
+fn read_extent(bytes: &[u8]) -> Extent {
+    Extent {
+        base: get_i64(bytes, 0),
+        end: get_i64(bytes, 8),
+        max_timestamp: get_i64(bytes, 16),
+        segment: get_u32(bytes, 24),
+        bytes: get_u32(bytes, 28),
+    }
+}
+
+fn read_entry(rest: &mut &[u8]) -> Option<Record> {
+    let head = take(rest, 29)?;
+    let mut entry = Entry {
+        gone: head[8] != 0,
+        start: get_i64(head, 9),
+        clip: get_i64(head, 17),
+        ..Entry::default()
+    };
+    let moves = get_u32(head, 25) as usize;
+    let bytes = take(rest, moves.checked_mul(Move::BYTES)?)?;
+    entry.moves = bytes
+        .chunks_exact(Move::BYTES)
+        .map(|bytes| Move {
+            base: get_i64(bytes, 0),
+            end: get_i64(bytes, 8),
+            old: get_u32(bytes, 16),
+            new: get_u32(bytes, 20),
+            bytes: get_u32(bytes, 24),
+            held: get_u32(bytes, 28),
+        })
+        .collect();
+    entry.extents = ExtentList::decode(rest)?;
+    Some(Record::Entry(ReplicaId(get_u64(head, 0)), Box::new(entry)))
 }

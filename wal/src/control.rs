@@ -13,6 +13,8 @@ pub(crate) struct MovedExtent {
     pub end: i64,
     /// What a plan left of it, frame headers included: 0 removes it. `None`: it moved as it was.
     pub bytes: Option<u32>,
+    /// What it had when it was read.
+    pub held: u32,
 }
 
 /// One control record.
@@ -57,7 +59,7 @@ const BROKER_EPOCH: u8 = 6;
 const CUT: u8 = 7;
 const PLAN_EDIT: u8 = 8;
 
-const MOVED_BYTES: usize = 28;
+const MOVED_BYTES: usize = 32;
 const PLANNED_BYTES: usize = MOVED_BYTES + 4;
 
 impl Control {
@@ -86,6 +88,7 @@ impl Control {
                     bytes.extend_from_slice(&extent.old.to_le_bytes());
                     bytes.extend_from_slice(&extent.base.to_le_bytes());
                     bytes.extend_from_slice(&extent.end.to_le_bytes());
+                    bytes.extend_from_slice(&extent.held.to_le_bytes());
                     if planned {
                         let left = extent.bytes.unwrap_or(u32::MAX);
                         bytes.extend_from_slice(&left.to_le_bytes());
@@ -159,6 +162,7 @@ impl Control {
                     bytes: (tag == PLAN_EDIT)
                         .then(|| get_u32(bytes, MOVED_BYTES))
                         .filter(|left| *left != u32::MAX),
+                    held: get_u32(bytes, 28),
                 });
                 Self::SegmentEdit {
                     segment,

@@ -6,10 +6,11 @@ use crate::control::{Control, MovedExtent};
 use crate::io::Output;
 use crate::log::Log;
 use crate::segments::{Segment, SegmentRecord, SegmentState};
+use crate::slot::Tallies;
 use crate::types::{Lsn, Now};
 
 /// No moved extent takes more in a control record.
-const MOVED_BYTES_MAX: usize = 32;
+const MOVED_BYTES_MAX: usize = 36;
 
 impl Log {
     /// Moved extents that one step logs.
@@ -53,25 +54,16 @@ impl Log {
             if self.segments.get(extent.old).is_none() {
                 continue;
             }
-            let change = self.slots.move_extents(extent, record.file);
+            let mut tallies = Tallies::new();
+            let change = self.slots.move_extents(extent, record.file, &mut tallies);
+            self.tally(&tallies);
             // In replay a segment that it lay in before may have its open index still.
             for &(base, end) in &change.removed {
                 for open in self.open.values_mut() {
                     open.forget(extent.replica, base, end);
                 }
             }
-            let old = self.segments.at(extent.old);
-            old.extents -= change.left;
-            old.live_bytes -= change.bytes_left;
-            // Extents that lay there already may become neighbours of one another too: more may be joined than moved.
-            let new = self.segments.at(record.file);
-            new.extents += change.arrived;
-            assert!(
-                change.joined == 0 || change.joined < new.extents,
-                "more extents were joined than the segment has"
-            );
-            new.extents -= change.joined;
-            new.live_bytes += change.bytes_arrived;
+            self.segments.at(extent.old).left_bytes += u64::from(change.below_bytes);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! A replica's older extents, delta-coded: about ten bytes each where a plain one takes 32. Most replicas have few; those that have many are
 //! found by marks. Read and appended to in place, changed by decoding all of them.
 
+use crate::control::take;
 use crate::footer::{put_varint, take_varint, unzigzag, zigzag};
+use crate::layout::get_u32;
 use crate::slot::Extent;
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -55,12 +57,38 @@ impl ExtentList {
         self.bytes.len().next_multiple_of(16) + marks
     }
 
+    /// As a checkpoint has it: how many, how many bytes, and these.
+    pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.count.to_le_bytes());
+        bytes.extend_from_slice(&(self.bytes.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&self.bytes);
+    }
+
+    /// The list at the front of `rest`, which is taken off; `None` when there is none.
+    pub(crate) fn decode(rest: &mut &[u8]) -> Option<Self> {
+        let head = take(rest, 8)?;
+        let (count, length) = (get_u32(head, 0), get_u32(head, 4) as usize);
+        let mut coded = Coded {
+            bytes: take(rest, length)?,
+            at: 0,
+            state: State::default(),
+        };
+        let mut list = Self::default();
+        let mut bytes = Vec::with_capacity(length);
+        let mut state = State::default();
+        for _ in 0..count {
+            state = list.push(&mut bytes, state, &coded.next()?);
+        }
+        list.bytes = bytes.into_boxed_slice();
+        (coded.at == length).then_some(list)
+    }
+
     pub(crate) fn iter(&self) -> Extents<'_> {
-        Extents {
+        Extents(Coded {
             bytes: &self.bytes,
             at: 0,
             state: State::default(),
-        }
+        })
     }
 
     /// From the first extent on that ends past `offset`.
@@ -69,7 +97,7 @@ impl ExtentList {
         let after = marks.partition_point(|mark| mark.state.end <= offset);
         let mut extents = self.iter();
         if let Some(mark) = after.checked_sub(1).map(|at| &marks[at]) {
-            (extents.at, extents.state) = (mark.at as usize, mark.state);
+            (extents.0.at, extents.0.state) = (mark.at as usize, mark.state);
         }
         extents.skip_while(move |extent| extent.end <= offset)
     }
@@ -78,10 +106,10 @@ impl ExtentList {
     fn last_state(&self) -> State {
         let mut extents = self.iter();
         if let Some(mark) = self.marks.as_ref().and_then(|marks| marks.last()) {
-            (extents.at, extents.state) = (mark.at as usize, mark.state);
+            (extents.0.at, extents.0.state) = (mark.at as usize, mark.state);
         }
         extents.by_ref().for_each(drop);
-        extents.state
+        extents.0.state
     }
 
     pub(crate) fn push_back(&mut self, extent: Extent) {
@@ -142,31 +170,26 @@ impl FromIterator<Extent> for ExtentList {
 
 /// Decodes one extent after the other.
 #[derive(Clone, Debug)]
-pub(crate) struct Extents<'a> {
+struct Coded<'a> {
     bytes: &'a [u8],
     at: usize,
     state: State,
 }
 
-impl Iterator for Extents<'_> {
-    type Item = Extent;
-
+impl Coded<'_> {
     fn next(&mut self) -> Option<Extent> {
-        if self.at >= self.bytes.len() {
-            return None;
-        }
         let at = &mut self.at;
-        let mut value = || take_varint(self.bytes, at).expect("the list was coded here");
-        let base = self.state.end.wrapping_add(unzigzag(value()));
-        let end = base.wrapping_add(value() as i64);
-        let max_timestamp = self.state.max_timestamp.wrapping_add(unzigzag(value()));
-        let segment = i64::from(self.state.segment) + unzigzag(value());
+        let mut value = || take_varint(self.bytes, at);
+        let base = self.state.end.wrapping_add(unzigzag(value()?));
+        let end = base.wrapping_add(value()? as i64);
+        let max_timestamp = self.state.max_timestamp.wrapping_add(unzigzag(value()?));
+        let segment = i64::from(self.state.segment).wrapping_add(unzigzag(value()?));
         let extent = Extent {
             base,
             end,
             max_timestamp,
             segment: segment as u32,
-            bytes: value() as u32,
+            bytes: value()? as u32,
         };
         self.state = State {
             end,
@@ -174,6 +197,21 @@ impl Iterator for Extents<'_> {
             segment: extent.segment,
         };
         Some(extent)
+    }
+}
+
+/// The extents of a list.
+#[derive(Clone, Debug)]
+pub(crate) struct Extents<'a>(Coded<'a>);
+
+impl Iterator for Extents<'_> {
+    type Item = Extent;
+
+    fn next(&mut self) -> Option<Extent> {
+        if self.0.at >= self.0.bytes.len() {
+            return None;
+        }
+        Some(self.0.next().expect("the list was coded here"))
     }
 }
 

@@ -86,6 +86,8 @@ pub(crate) struct FooterWriter {
     pages: Vec<u8>,
     /// Entries and used bytes of the pages that are full.
     closed: Vec<(u16, usize)>,
+    /// Pages that were taken already.
+    taken: usize,
     used: usize,
     count: u16,
     previous: (u64, IndexEntry),
@@ -108,6 +110,7 @@ impl FooterWriter {
             nonce,
             pages: Vec::new(),
             closed: Vec::new(),
+            taken: 0,
             used: 0,
             count: 0,
             previous: (0, FIRST),
@@ -167,22 +170,38 @@ impl FooterWriter {
         }
     }
 
-    /// The whole footer for its place in the segment, and how many index pages begin it.
-    pub(crate) fn finish(mut self, position: u64) -> (Vec<u8>, u32, Vec<FenceKey>) {
-        self.close_page();
-        let index_pages = self.closed.len() as u32;
-        for (number, (count, used)) in self.closed.iter().enumerate() {
-            let start = number * BLOCK_BYTES;
+    /// Pages that are full by now.
+    pub(crate) fn full_pages(&self) -> usize {
+        self.closed.len()
+    }
+
+    /// Takes the full pages out; `position`: of page 0.
+    pub(crate) fn take_full(&mut self, position: u64) -> Vec<u8> {
+        let bytes = self.closed.len() * BLOCK_BYTES;
+        for (at, (count, used)) in std::mem::take(&mut self.closed).into_iter().enumerate() {
+            let number = self.taken + at;
+            let start = at * BLOCK_BYTES;
             seal_page(
                 &mut self.pages[start..start + BLOCK_BYTES],
                 INDEX_MAGIC,
                 self.nonce,
-                position + start as u64,
+                position + (number * BLOCK_BYTES) as u64,
                 number as u32,
-                *count,
-                *used,
+                count,
+                used,
             );
         }
+        self.taken += bytes / BLOCK_BYTES;
+        let rest = self.pages.split_off(bytes);
+        std::mem::replace(&mut self.pages, rest)
+    }
+
+    /// The whole footer for its place in the segment (of one that was taken out in part, the rest), and how many index pages begin it.
+    pub(crate) fn finish(mut self, position: u64) -> (Vec<u8>, u32, Vec<FenceKey>) {
+        self.close_page();
+        let taken_before = self.taken;
+        self.pages = self.take_full(position);
+        let index_pages = self.taken as u32;
         for (number, fences) in self.fences.chunks(FENCES_PER_PAGE).enumerate() {
             let start = self.pages.len();
             self.pages.resize(start + BLOCK_BYTES, 0);
@@ -192,7 +211,7 @@ impl FooterWriter {
                 self.pages[at + 8..at + 16].copy_from_slice(&fence.base.to_le_bytes());
             }
             let used = PAGE_HEADER_BYTES + fences.len() * FENCE_BYTES;
-            let position = position + start as u64;
+            let position = position + (taken_before * BLOCK_BYTES + start) as u64;
             seal_page(
                 &mut self.pages[start..],
                 FENCE_MAGIC,

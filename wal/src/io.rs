@@ -22,6 +22,8 @@ pub enum FileName {
     CheckpointBase(u32),
     /// A checkpoint of the slots that changed.
     CheckpointDelta(u32),
+    /// Older extents of all replicas, as of the checkpoint base of this number.
+    Index(u32),
     /// Room for the next checkpoint; its content means nothing.
     Reserve,
 }
@@ -35,6 +37,7 @@ impl fmt::Display for FileName {
             Self::Segment(number) => write!(formatter, "{number:08}.segment"),
             Self::CheckpointBase(number) => write!(formatter, "{number:08}.base"),
             Self::CheckpointDelta(number) => write!(formatter, "{number:08}.delta"),
+            Self::Index(number) => write!(formatter, "{number:08}.index"),
         }
     }
 }
@@ -58,6 +61,7 @@ impl FileName {
             "segment" => Some(Self::Segment(number)),
             "base" => Some(Self::CheckpointBase(number)),
             "delta" => Some(Self::CheckpointDelta(number)),
+            "index" => Some(Self::Index(number)),
             _ => None,
         }
     }

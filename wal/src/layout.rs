@@ -6,7 +6,7 @@ use crate::io::BLOCK_BYTES;
 use crate::types::{DirectoryId, FrameMeta, LeaderEpoch, Offset, ReplicaId};
 
 /// Version of every format here. A newer one is refused at the superblock and the root.
-pub(crate) const FORMAT_VERSION: u16 = 1;
+pub(crate) const FORMAT_VERSION: u16 = 2;
 
 pub(crate) const SUPERBLOCK_BYTES: usize = 128;
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;

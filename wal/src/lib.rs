@@ -12,6 +12,7 @@ pub mod buffer;
 mod cache;
 mod chain;
 mod checkpoint;
+mod checkpoint_encoder;
 mod checkpoint_file;
 mod checksum;
 mod closing;
@@ -19,10 +20,13 @@ mod cold;
 mod control;
 mod edit;
 mod extent_list;
+mod fetch;
 mod footer;
 #[cfg(test)]
 mod golden;
+mod index_file;
 pub mod io;
+mod layers;
 mod layout;
 pub mod log;
 mod lookup;
@@ -49,6 +53,8 @@ mod segments;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod slot;
+mod slot_extents;
+mod survey;
 pub mod types;
 mod virtual_segments;
 

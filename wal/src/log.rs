@@ -8,6 +8,8 @@ use crate::cache::{FrameCache, PageCache, TailCache};
 use crate::checkpoint::Checkpointer;
 use crate::checksum::Entropy;
 use crate::closing::Closing;
+use crate::fetch::{Fetch, Fetches};
+use crate::footer::FenceKey;
 use crate::io::{Event, FileName, Io, IoClass, IoFailure, IoId, IoResult, OfflineReason, Output};
 use crate::layout::DirectoryEntry;
 use crate::open_index::OpenIndex;
@@ -22,6 +24,7 @@ use crate::scrub::Scrubber;
 use crate::sealing::Sealing;
 use crate::segments::{SegmentState, SegmentTable};
 use crate::slot::SlotTable;
+use crate::survey::Survey;
 use crate::types::{DamagedRange, Lsn, Now, Offset, ReplicaId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -69,12 +72,16 @@ pub struct Log {
     pub(crate) tail: TailCache,
     pub(crate) frames: FrameCache,
     pub(crate) pages: PageCache,
+    /// Pages of the base of older extents.
+    pub(crate) extent_pages: PageCache,
     pub(crate) reader: Reader,
     pub(crate) checkpointer: Checkpointer,
     pub(crate) reserve: Reserve,
     pub(crate) retention: Retention,
     pub(crate) rewriter: Rewriter,
     pub(crate) scrubber: Scrubber,
+    pub(crate) fetches: Fetches,
+    pub(crate) survey: Survey,
 
     /// What recovery has to tell the operator.
     pub(crate) doubt: Option<String>,
@@ -90,14 +97,22 @@ pub struct Log {
 #[derive(Debug)]
 pub(crate) enum Purpose {
     Commit,
-    SegmentHeader { file: u32 },
-    CreateSegment { file: u32 },
-    Footer { file: u32 },
+    SegmentHeader {
+        file: u32,
+    },
+    CreateSegment {
+        file: u32,
+    },
+    Footer {
+        file: u32,
+    },
     Read(ReadIo),
     Checkpoint,
     Reserve,
     Rewrite(RewriteIo),
     Scrub,
+    /// A page for work in the background.
+    Fetch(Fetch),
     Ignored,
 }
 
@@ -127,6 +142,7 @@ impl Log {
             Purpose::Reserve => self.reserve_made(now, result),
             Purpose::Rewrite(io) => self.rewrite_io_done(now, io, result, out),
             Purpose::Scrub => self.scrub_io_done(now, result, out),
+            Purpose::Fetch(fetch) => self.page_fetched(now, fetch, result, out),
             Purpose::Ignored => {}
         }
     }
@@ -148,6 +164,7 @@ impl Log {
         self.proceed_checkpoint(now, out);
         self.proceed_reserve(now, out);
         self.proceed_retention(now, out);
+        self.proceed_survey(now, out);
         self.proceed_rewrite(now, out);
         self.proceed_scrub(now, out);
         self.pump_reads(out);
@@ -305,6 +322,19 @@ impl Log {
                 .map_or(0, |filling| filling.used as u64))
     }
 
+    /// Bytes of memory that finding frames takes beside the slots: older extents that no base has yet, first keys of the base's pages and
+    /// of footers, pages in the two caches. `LogOptions::upper_extent_bytes_max`, `extent_cache_bytes` and `index_cache_bytes` bound it,
+    /// but for the first keys: 16 bytes for a page of 4096.
+    #[must_use]
+    pub fn index_memory_bytes(&self) -> u64 {
+        let fences = self.segments.iter().map(|(_, segment)| {
+            let keys = segment.fences.as_ref().map_or(0, |fences| fences.len());
+            (keys * std::mem::size_of::<FenceKey>()) as u64
+        });
+        let caches = self.pages.bytes() + self.extent_pages.bytes();
+        self.slots.layers.memory_bytes() + fences.sum::<u64>() + caches as u64
+    }
+
     /// Whether the log gave up, and why.
     #[must_use]
     pub fn offline(&self) -> Option<OfflineReason> {
@@ -327,8 +357,9 @@ impl Log {
         for (_, segment) in self.segments.iter() {
             if segment.state == SegmentState::Sealed {
                 let data = u64::from(segment.data_end);
-                statistics.bytes_live += segment.live_bytes.min(data);
-                statistics.bytes_dead += data.saturating_sub(segment.live_bytes);
+                let live = segment.live_bytes().min(data);
+                statistics.bytes_live += live;
+                statistics.bytes_dead += data - live;
             }
         }
         statistics.tail_cache_bytes = self.tail.bytes() as u64;
@@ -343,7 +374,12 @@ impl Log {
         statistics.reads_outstanding = self.reader.outstanding() as u64;
         statistics.replicas = self.slots.live();
         statistics.slot_bytes = self.slots.memory_bytes();
-        statistics.extents = self.slots.extent_count();
+        statistics.extents = self
+            .segments
+            .iter()
+            .map(|(_, segment)| u64::from(segment.extents()))
+            .sum();
+        statistics.index_memory_bytes = self.index_memory_bytes();
         statistics.segments_unclustered = self.rewriter.pace.unclustered;
         statistics.rewrite_debt_bytes = self.rewriter.pace.debt_bytes;
         statistics.rewrite_debt_ms = self.rewrite_debt_ms();

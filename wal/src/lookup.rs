@@ -3,6 +3,7 @@
 
 use crate::cache::{FrameCache, PageCache, TailCache};
 use crate::footer::{IndexEntry, IndexPage, page_for};
+use crate::layers::{Found, Missing};
 use crate::layout::FRAME_HEADER_BYTES;
 use crate::open_index::OpenIndex;
 use crate::read::Wanted;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 /// What must be read before the look-up can go on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Need {
+    /// A page of the base of older extents.
+    Extents(Missing),
     Fences(u32),
     Page(u32, u32),
     Frame(u32, ReplicaId, IndexEntry),
@@ -35,7 +38,21 @@ pub(crate) enum Plan {
 pub(crate) struct Held {
     pub frames: Vec<((u32, u32), Bytes)>,
     pub pages: Vec<((u32, u32), Arc<IndexPage>)>,
+    pub extent_pages: Vec<(Missing, Arc<IndexPage>)>,
 }
+
+impl Held {
+    pub(crate) fn extent_page(&self, missing: Missing) -> Option<Arc<IndexPage>> {
+        let mut pages = self.extent_pages.iter();
+        let found = pages.find(|(known, _)| *known == missing);
+        found.map(|(_, page)| Arc::clone(page))
+    }
+}
+
+/// Extents looked at together: most reads need one.
+const EXTENTS_AT_ONCE: usize = 2;
+/// And where all of them are.
+const EXTENTS_OF_ALL: usize = 256;
 
 /// Few entries at a time, on the stack.
 type Entries = SmallVec<[IndexEntry; 16]>;
@@ -48,6 +65,7 @@ pub(crate) struct Lookup<'a> {
     pub tail: &'a TailCache,
     pub frames: &'a mut FrameCache,
     pub pages: &'a mut PageCache,
+    pub extent_pages: &'a mut PageCache,
     pub held: &'a Held,
 }
 
@@ -105,41 +123,83 @@ impl Lookup<'_> {
             bytes: 0,
             cursor: from,
         };
-        'extents: for extent in slots.extents_from(replica, from) {
-            if self.all_damaged(replica, &extent, gathering.cursor) {
-                break;
-            }
-            loop {
-                let entries = match self.entries_from(replica, &extent, gathering.cursor) {
-                    Ok(entries) => entries,
-                    Err(need) => {
-                        // With something in hand, or on its way, the rest can wait.
-                        if gathering.bytes == 0 {
-                            gathering.needs.push(need);
-                        }
-                        break 'extents;
+        let range = (bound, bytes_max, at_least_one, ahead);
+        let mut next = from;
+        'extents: loop {
+            let extents = match self.extents_from(replica, next, EXTENTS_AT_ONCE) {
+                Ok(extents) => extents,
+                Err(missing) => {
+                    // With something in hand, or on its way, the rest can wait.
+                    if gathering.bytes == 0 {
+                        gathering.needs.push(Need::Extents(missing));
                     }
-                };
-                if entries.is_empty() {
                     break;
                 }
-                for entry in &entries {
-                    if !self.gather(
-                        &mut gathering,
-                        replica,
-                        &extent,
-                        entry,
-                        bound,
-                        bytes_max,
-                        at_least_one,
-                        ahead,
-                    ) {
-                        break 'extents;
-                    }
+            };
+            let Some(last) = extents.last() else { break };
+            next = last.end;
+            for extent in &extents {
+                if !self.gather_extent(&mut gathering, replica, extent, range) {
+                    break 'extents;
                 }
             }
         }
         self.range_result(gathering, replica, bound)
+    }
+
+    /// Takes an extent's frames in; `false` ends the range.
+    fn gather_extent(
+        &mut self,
+        gathering: &mut Gathering,
+        replica: ReplicaId,
+        extent: &Extent,
+        (bound, bytes_max, at_least_one, ahead): (i64, usize, bool, usize),
+    ) -> bool {
+        if self.all_damaged(replica, extent, gathering.cursor) {
+            return false;
+        }
+        loop {
+            let entries = match self.entries_from(replica, extent, gathering.cursor) {
+                Ok(entries) => entries,
+                Err(need) => {
+                    if gathering.bytes == 0 {
+                        gathering.needs.push(need);
+                    }
+                    return false;
+                }
+            };
+            if entries.is_empty() {
+                return true;
+            }
+            for entry in &entries {
+                if !self.gather(
+                    gathering,
+                    replica,
+                    extent,
+                    entry,
+                    bound,
+                    bytes_max,
+                    at_least_one,
+                    ahead,
+                ) {
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Some extents of a replica from the first that ends past `from`.
+    fn extents_from(
+        &mut self,
+        replica: ReplicaId,
+        from: i64,
+        count: usize,
+    ) -> Result<Found, Missing> {
+        let (held, cache) = (self.held, &mut *self.extent_pages);
+        self.slots.extents_from(replica, from, count, &mut |page| {
+            held.extent_page(page)
+                .or_else(|| cache.get(page.number, page.page))
+        })
     }
 
     fn range_result(&mut self, gathering: Gathering, replica: ReplicaId, bound: i64) -> Plan {
@@ -217,12 +277,18 @@ impl Lookup<'_> {
     }
 
     fn plan_max_timestamp(&mut self, replica: ReplicaId) -> Plan {
-        let Some(most) = self
-            .slots
-            .extents(replica)
-            .map(|extent| extent.max_timestamp)
-            .max()
-        else {
+        let mut most = None;
+        let mut next = self.slots.get(replica).map_or(0, |slot| slot.log_start);
+        loop {
+            let extents = match self.extents_from(replica, next, EXTENTS_OF_ALL) {
+                Ok(extents) => extents,
+                Err(missing) => return Plan::Need(vec![Need::Extents(missing)]),
+            };
+            let Some(last) = extents.last() else { break };
+            next = last.end;
+            most = most.max(extents.iter().map(|extent| extent.max_timestamp).max());
+        }
+        let Some(most) = most else {
             return Plan::Refuse(ReadRefusal::Empty);
         };
         let found = self.plan_first(
@@ -260,32 +326,53 @@ impl Lookup<'_> {
         let Some(slot) = slots.get(replica) else {
             return Plan::Refuse(ReadRefusal::UnknownReplica);
         };
-        for extent in slots
-            .extents_from(replica, slot.log_start)
-            .filter(extent_passes)
-        {
-            let mut cursor = slot.log_start.max(extent.base);
-            if self.all_damaged(replica, &extent, cursor)
-                && let Some((first, last)) = self.damage_within(replica, cursor, extent.end)
-            {
-                return Plan::Refuse(ReadRefusal::Damaged {
-                    first: Offset(first),
-                    last: Offset(last),
-                });
-            }
-            loop {
-                let entries = match self.entries_from(replica, &extent, cursor) {
-                    Ok(entries) => entries,
-                    Err(need) => return Plan::Need(vec![need]),
-                };
-                let Some(last) = entries.last() else { break };
-                cursor = last.last + 1;
-                if let Some(entry) = entries.iter().find(|entry| entry_passes(entry)) {
-                    return self.one_frame(replica, extent.segment, entry);
+        let log_start = slot.log_start;
+        let mut next = log_start;
+        loop {
+            let extents = match self.extents_from(replica, next, EXTENTS_OF_ALL) {
+                Ok(extents) => extents,
+                Err(missing) => return Plan::Need(vec![Need::Extents(missing)]),
+            };
+            let Some(last) = extents.last() else {
+                return Plan::Refuse(ReadRefusal::Empty);
+            };
+            next = last.end;
+            for extent in extents.iter().filter(|extent| extent_passes(extent)) {
+                let found = self.first_of_extent(replica, extent, log_start, &mut entry_passes);
+                if let Some(plan) = found {
+                    return plan;
                 }
             }
         }
-        Plan::Refuse(ReadRefusal::Empty)
+    }
+
+    /// The first frame of an extent that passes; `None`: none does.
+    fn first_of_extent(
+        &mut self,
+        replica: ReplicaId,
+        extent: &Extent,
+        log_start: i64,
+        entry_passes: &mut dyn FnMut(&IndexEntry) -> bool,
+    ) -> Option<Plan> {
+        let mut cursor = log_start.max(extent.base);
+        if self.all_damaged(replica, extent, cursor)
+            && let Some((first, last)) = self.damage_within(replica, cursor, extent.end)
+        {
+            return Some(Plan::Refuse(ReadRefusal::Damaged {
+                first: Offset(first),
+                last: Offset(last),
+            }));
+        }
+        loop {
+            let entries = match self.entries_from(replica, extent, cursor) {
+                Ok(entries) => entries,
+                Err(need) => return Some(Plan::Need(vec![need])),
+            };
+            cursor = entries.last()?.last + 1;
+            if let Some(entry) = entries.iter().find(|entry| entry_passes(entry)) {
+                return Some(self.one_frame(replica, extent.segment, entry));
+            }
+        }
     }
 
     fn one_frame(&mut self, replica: ReplicaId, file: u32, entry: &IndexEntry) -> Plan {

@@ -43,6 +43,11 @@ pub struct LogOptions {
     pub frame_cache_bytes: usize,
     /// Bound of the cache of footer pages.
     pub index_cache_bytes: usize,
+    /// Bound of the cache of pages of older extents.
+    pub extent_cache_bytes: usize,
+    /// Bound of what is kept in memory of older extents until a checkpoint base takes it in: at half of it a base is due, and past it
+    /// appends are refused with `Busy` until one holds.
+    pub upper_extent_bytes_max: u64,
     /// A read from disk reads ahead this much at first, doubling for a cursor that goes on.
     pub read_ahead_bytes_min: usize,
     /// And at most this much.
@@ -104,6 +109,8 @@ impl Default for LogOptions {
             tail_cache_bytes: 256 << 20,
             frame_cache_bytes: 128 << 20,
             index_cache_bytes: 64 << 20,
+            extent_cache_bytes: 32 << 20,
+            upper_extent_bytes_max: 64 << 20,
             read_ahead_bytes_min: 128 << 10,
             read_ahead_bytes_max: 1 << 20,
             reads_waiting_max: 65_536,

@@ -3,6 +3,7 @@
 //! edits, as every rewrite does (`rewrite.rs`). Until an edit is durable the old frames are what counts: a plan cut short by a crash leaves
 //! some extents changed and the others as they were.
 
+use crate::fetch::Fetcher;
 use crate::io::Output;
 use crate::layout::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::log::Log;
@@ -216,21 +217,31 @@ impl Log {
         from: usize,
         out: &mut Vec<Output>,
     ) -> Stage {
-        let Some(planning) = &mut job.planning else {
+        if job.planning.is_none() {
             let end = job.window.len();
             return Stage::Placing { next: from, end };
-        };
-        // What was truncated or deleted since it was read is nobody's to decide.
-        for frame in &mut job.window[from..] {
-            let lives = self
-                .slots
-                .extents_from(frame.replica, frame.entry.last)
-                .take_while(|extent| extent.base <= frame.entry.base)
-                .any(|extent| extent.segment == frame.file);
-            if !lives {
+        }
+        // What was truncated or deleted since it was read is nobody's to decide. Where a page would be needed to tell, it is asked about
+        // for nothing: the edit moves only what still lies there.
+        let mut window = std::mem::take(&mut job.window);
+        for frame in &mut window[from..] {
+            let found = self.extent_past(Fetcher::Rewrite, frame.replica, frame.entry.last);
+            let lives = found.map_or(true, |extent| {
+                extent.is_some_and(|extent| {
+                    extent.segment == frame.file && extent.base <= frame.entry.base
+                })
+            });
+            if !lives || self.slots.get(frame.replica).is_none() {
                 frame.bytes = None;
             }
         }
+        job.window = window;
+        let Some(planning) = &mut job.planning else {
+            return Stage::Placing {
+                next: from,
+                end: from,
+            };
+        };
         let mut frames = Vec::new();
         let (mut end, mut bytes) = (from, 0);
         for frame in &job.window[from..] {

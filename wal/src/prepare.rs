@@ -8,7 +8,7 @@ use crate::layout::{SegmentHeader, SegmentKind};
 use crate::log::{Log, Purpose, expect_done};
 use crate::open_index::OpenIndex;
 use crate::segments::{Segment, SegmentState};
-use crate::slot::Released;
+use crate::slot::Tally;
 use crate::types::Now;
 
 /// Segments kept back for control records, edits and checkpoints.
@@ -290,15 +290,10 @@ impl Log {
         }
     }
 
-    /// Takes what extents gave up off their segments.
-    pub(crate) fn release(&mut self, released: &[Released]) {
-        for part in released {
-            let segment = self.segments.at(part.segment);
-            segment.live_bytes -= u64::from(part.bytes);
-            if part.whole {
-                assert!(segment.extents > 0, "an extent was released twice");
-                segment.extents -= 1;
-            }
+    /// Segments count what became of extents.
+    pub(crate) fn tally(&mut self, tallies: &[Tally]) {
+        for tally in tallies {
+            self.segments.at(tally.segment).tally(tally);
         }
     }
 }

@@ -3,10 +3,13 @@
 //! from disk is verified (nonce, place, replica, offsets, CRC) before anyone sees it; a bad one is marked, nothing else is.
 
 use crate::footer::{IndexEntry, IndexPage, decode_fences, decode_index_page};
+use crate::index_file::decode_page;
 use crate::io::{BLOCK_BYTES, FileName, IoClass, IoResult, Output};
+use crate::layers::Missing;
 use crate::layout::{FRAME_HEADER_BYTES, verify_frame};
 use crate::log::{Log, Purpose, expect_data};
 use crate::lookup::{Held, Lookup, Need, Plan};
+use crate::segments::SegmentTable;
 use crate::types::{DamagedRange, Now, Offset, ReadAnswer, ReadRefusal, ReplicaId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -65,8 +68,25 @@ pub(crate) struct ReadIo {
     failures: u8,
 }
 
+impl ReadIo {
+    fn name(&self) -> FileName {
+        match self.what {
+            ReadWhat::Extents(missing) => FileName::Index(missing.number),
+            _ => FileName::Segment(self.file),
+        }
+    }
+
+    fn unpin(&self, segments: &mut SegmentTable) {
+        if !matches!(self.what, ReadWhat::Extents(_)) {
+            segments.at(self.file).pins -= 1;
+        }
+    }
+}
+
 #[derive(Debug)]
 enum ReadWhat {
+    /// A page of the base of older extents: no segment is read.
+    Extents(Missing),
     Fences,
     Page(u32),
     Frames(Vec<(ReplicaId, IndexEntry)>),
@@ -270,6 +290,7 @@ impl Log {
             tail: &self.tail,
             frames: &mut self.frames,
             pages: &mut self.pages,
+            extent_pages: &mut self.extent_pages,
             held,
         };
         lookup.plan(wanted)
@@ -280,12 +301,14 @@ impl Log {
         let mut frames: Vec<(u32, ReplicaId, IndexEntry)> = Vec::new();
         for need in needs {
             match need {
+                Need::Extents(missing) => self.queue_extent_page(id, job, missing),
                 Need::Fences(file) => {
                     let segment = self.segments.at(file);
                     let pages =
                         (segment.index_pages as usize).div_ceil(crate::footer::FENCES_PER_PAGE);
                     let position = u64::from(segment.footer_position)
                         + u64::from(segment.index_pages) * BLOCK_BYTES as u64;
+                    self.statistics.index_page_reads += 1;
                     self.queue_read(
                         id,
                         job,
@@ -296,6 +319,7 @@ impl Log {
                     );
                 }
                 Need::Page(file, page) => {
+                    self.statistics.index_page_reads += 1;
                     let position = u64::from(self.segments.at(file).footer_position)
                         + u64::from(page) * BLOCK_BYTES as u64;
                     self.queue_read(id, job, file, position, BLOCK_BYTES, ReadWhat::Page(page));
@@ -335,6 +359,20 @@ impl Log {
         }
     }
 
+    fn queue_extent_page(&mut self, id: u64, job: &mut Job, missing: Missing) {
+        job.outstanding += 1;
+        self.statistics.extent_page_reads += 1;
+        self.reader.queue.push_back(ReadIo {
+            job: id,
+            file: missing.number,
+            nonce: self.slots.layers.base.nonce,
+            position: u64::from(missing.page) * BLOCK_BYTES as u64,
+            length: BLOCK_BYTES,
+            what: ReadWhat::Extents(missing),
+            failures: 0,
+        });
+    }
+
     fn queue_read(
         &mut self,
         id: u64,
@@ -371,8 +409,7 @@ impl Log {
                 return;
             };
             self.reader.outstanding += 1;
-            let (file, position, length) =
-                (FileName::Segment(read.file), read.position, read.length);
+            let (file, position, length) = (read.name(), read.position, read.length);
             self.read_file(
                 Purpose::Read(read),
                 file,
@@ -398,12 +435,28 @@ impl Log {
             self.reader.queue.push_back(read);
             return self.pump_reads(out);
         }
-        self.segments.at(read.file).pins -= 1;
+        read.unpin(&mut self.segments);
         let Some(mut job) = self.reader.jobs.remove(&read.job) else {
             return;
         };
         job.outstanding -= 1;
         match (&read.what, data) {
+            (ReadWhat::Extents(missing), data) => {
+                let base = &self.slots.layers.base;
+                let current = base.number == missing.number;
+                let page = data.ok().filter(|_| current);
+                match page.and_then(|data| decode_page(base, missing.page, &data)) {
+                    Some(page) => {
+                        let page: Arc<IndexPage> = Arc::new(page);
+                        self.extent_pages
+                            .insert(missing.number, missing.page, Arc::clone(&page));
+                        job.held.extent_pages.push((*missing, page));
+                    }
+                    None if current => return self.extents_damaged(job, &read, out),
+                    // Another base is in its place by now: it is looked for there.
+                    None => {}
+                }
+            }
             (ReadWhat::Frames(frames), Ok(data)) => {
                 self.take_frames(&mut job, &read, frames, &data, out)
             }
@@ -508,12 +561,15 @@ impl Log {
                 (replica, i64::MIN)
             }
         };
-        let extents: Vec<_> = self
+        let (held, cache) = (&job.held, &mut self.extent_pages);
+        let found = self
             .slots
-            .extents_from(replica, from)
-            .filter(|extent| extent.segment == file)
-            .collect();
-        for extent in extents {
+            .extents_from(replica, from, usize::MAX, &mut |page| {
+                held.extent_page(page)
+                    .or_else(|| cache.get(page.number, page.page))
+            });
+        let extents = found.unwrap_or_default();
+        for extent in extents.iter().filter(|extent| extent.segment == file) {
             let range = DamagedRange {
                 first: Offset(extent.base),
                 last: Offset(extent.end - 1),
@@ -522,9 +578,33 @@ impl Log {
         }
     }
 
+    /// A page of the base of older extents is gone: what it led to is there, but not to be found. Nothing is marked: the next read tries again.
+    fn extents_damaged(&mut self, job: Job, read: &ReadIo, out: &mut Vec<Output>) {
+        let (replica, from) = match job.wanted {
+            Wanted::Range { replica, from, .. } => (replica, from),
+            Wanted::FirstTimestamp { replica, .. } | Wanted::MaxTimestamp { replica } => {
+                let start = self.slots.get(replica).map_or(0, |slot| slot.log_start);
+                (replica, start)
+            }
+        };
+        let upper = self.slots.upper_extents(replica).next();
+        let last = upper.map_or(i64::MAX, |extent| extent.base).max(from + 1) - 1;
+        let (first, last) = (Offset(from), Offset(last));
+        self.statistics.frames_damaged += 1;
+        out.push(Output::Damaged {
+            replica: Some(replica),
+            first,
+            last,
+            file: read.name(),
+            position: read.position,
+        });
+        finish(job.ticket, Err(ReadRefusal::Damaged { first, last }), out);
+        self.pump_reads(out);
+    }
+
     pub(crate) fn refuse_waiting_reads(&mut self, out: &mut Vec<Output>) {
         for read in std::mem::take(&mut self.reader.queue) {
-            self.segments.at(read.file).pins -= 1;
+            read.unpin(&mut self.segments);
         }
         for job in std::mem::take(&mut self.reader.jobs).into_values() {
             finish(job.ticket, Err(ReadRefusal::Offline), out);

@@ -9,6 +9,8 @@ use crate::checkpoint_file::{CheckpointWriter, Meta, Record, Unreadable, read_ch
 use crate::checksum::Entropy;
 use crate::closing::Closing;
 use crate::control::Control;
+use crate::fetch::Fetches;
+use crate::index_file::{IndexRecord, load_base};
 use crate::io::{BLOCK_BYTES, Disk, FileName, IoFailure, IoFailureKind};
 use crate::layout::{
     CLUSTER_ID_BYTES_MAX, FORMAT_VERSION, ROOT_SLOT_BYTES, Root, SegmentHeader, SegmentKind,
@@ -24,8 +26,9 @@ use crate::reserve::Reserve;
 use crate::retention::Retention;
 use crate::rewrite::Rewriter;
 use crate::scrub::Scrubber;
-use crate::segments::{Segment, SegmentState, SegmentTable};
+use crate::segments::{Segment, SegmentState, SegmentTable, Share};
 use crate::slot::SlotTable;
+use crate::survey::Survey;
 use crate::types::{Lsn, Now};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -198,12 +201,15 @@ impl Log {
             tail: TailCache::new(options.tail_cache_bytes),
             frames: FrameCache::new(options.frame_cache_bytes),
             pages: PageCache::new(options.index_cache_bytes),
+            extent_pages: PageCache::new(options.extent_cache_bytes),
             reader: Reader::default(),
             checkpointer: Checkpointer::new(root),
             reserve: Reserve::default(),
             retention: Retention::new(&options),
             rewriter: Rewriter::default(),
             scrubber: Scrubber::default(),
+            fetches: Fetches::default(),
+            survey: Survey::default(),
             doubt: None,
             next_io: 0,
             io: BTreeMap::new(),
@@ -303,7 +309,9 @@ impl Log {
                             .map_err(|failure| RecoveryError::Io(file, failure))?;
                     }
                 }
-                FileName::CheckpointBase(number) | FileName::CheckpointDelta(number) => {
+                FileName::CheckpointBase(number)
+                | FileName::CheckpointDelta(number)
+                | FileName::Index(number) => {
                     self.checkpointer.next_file = self.checkpointer.next_file.max(number + 1);
                     if !self.checkpointer.names(file) {
                         disk.remove(file)
@@ -394,7 +402,7 @@ impl Log {
 impl Checkpointer {
     fn names(&self, file: FileName) -> bool {
         self.root.as_ref().is_some_and(|root| match file {
-            FileName::CheckpointBase(number) => root.base == number,
+            FileName::CheckpointBase(number) | FileName::Index(number) => root.base == number,
             FileName::CheckpointDelta(number) => root.deltas.contains(&number),
             _ => true,
         })
@@ -447,6 +455,12 @@ fn read_superblock(disk: &mut dyn Disk) -> Result<Superblock, RecoveryError> {
             file,
             version: superblock.version,
             version_max: FORMAT_VERSION,
+        });
+    }
+    if superblock.version < FORMAT_VERSION {
+        return Err(RecoveryError::OlderFormat {
+            version: superblock.version,
+            version_read: FORMAT_VERSION,
         });
     }
     Ok(superblock)
@@ -526,6 +540,9 @@ fn read_root(disk: &mut dyn Disk) -> Result<Root, RecoveryError> {
 fn load_checkpoint(disk: &mut dyn Disk, log: &mut Log, root: &Root) -> Result<Meta, RecoveryError> {
     let mut meta = Meta::default();
     let mut segments = BTreeMap::new();
+    let mut shares: BTreeMap<u32, Share> = BTreeMap::new();
+    let mut index = IndexRecord::default();
+    let mut fences = BTreeMap::new();
     let files = [FileName::CheckpointBase(root.base)]
         .into_iter()
         .chain(root.deltas.iter().copied().map(FileName::CheckpointDelta));
@@ -537,22 +554,21 @@ fn load_checkpoint(disk: &mut dyn Disk, log: &mut Log, root: &Root) -> Result<Me
             Record::Segment(record) => {
                 segments.insert(record.file, record);
             }
+            Record::Share(file, share) => {
+                shares.insert(file, share);
+            }
+            Record::Index(found) => index = found,
+            Record::Fences(file, nonce, keys) => {
+                fences.insert(file, (nonce, keys));
+            }
             other => load_record(log, other),
         });
-        let bytes = read.map_err(|unreadable| match unreadable {
-            Unreadable::Damaged => RecoveryError::BadCheckpoint(file),
-            Unreadable::Io(failure) if failure.kind == IoFailureKind::NotFound => {
-                RecoveryError::BadCheckpoint(file)
-            }
-            Unreadable::Io(failure) => RecoveryError::Io(file, failure),
-            Unreadable::Newer(version) => RecoveryError::NewerFormat {
-                file,
-                version,
-                version_max: FORMAT_VERSION,
-            },
-        })?;
+        let bytes = read.map_err(|unreadable| unreadable.of(file))?;
         if matches!(file, FileName::CheckpointBase(_)) {
-            log.checkpointer.base_bytes = bytes;
+            let base = load_base(disk, root.base, &index)?;
+            let index_bytes = u64::from(base.pages()) * BLOCK_BYTES as u64;
+            log.checkpointer.base_bytes = bytes + index_bytes;
+            log.slots.layers.replace_base(base);
         } else {
             log.checkpointer.delta_bytes += bytes;
         }
@@ -565,23 +581,51 @@ fn load_checkpoint(disk: &mut dyn Disk, log: &mut Log, root: &Root) -> Result<Me
     for (file, record) in segments {
         let mut segment = Segment::from_record(&record);
         segment.data_end = record.data_end;
+        if let Some((nonce, keys)) = fences.remove(&file)
+            && nonce == segment.nonce
+            && keys.len() == segment.index_pages as usize
+        {
+            segment.fences = Some(keys.into());
+            segment.fences_saved = true;
+        }
         log.segments.insert(file, segment);
     }
-    count_extents(log)?;
+    log.slots.layers.dead_bytes = meta.dead_bytes;
+    count_extents(log, &shares)?;
+    // Deltas may have been written when the base was not joined yet.
+    log.slots.unsettle_guessed();
     log.slots.forget_changes();
     Ok(meta)
 }
 
+impl Unreadable {
+    fn of(self, file: FileName) -> RecoveryError {
+        match self {
+            Self::Damaged => RecoveryError::BadCheckpoint(file),
+            Self::Io(failure) if failure.kind == IoFailureKind::NotFound => {
+                RecoveryError::BadCheckpoint(file)
+            }
+            Self::Io(failure) => RecoveryError::Io(file, failure),
+            Self::Newer(version) => RecoveryError::NewerFormat {
+                file,
+                version,
+                version_max: FORMAT_VERSION,
+            },
+        }
+    }
+}
+
 fn load_record(log: &mut Log, record: Record) {
     match record {
-        Record::Slot(replica, slot, lists) => {
+        Record::Slot(replica, slot, epochs) => {
             log.slots.discard(replica);
             log.slots.insert(replica, *slot);
-            log.slots.set_lists(replica, lists);
+            log.slots.set_epochs(replica, epochs);
         }
+        Record::Entry(replica, entry) => log.slots.layers.put(replica, *entry),
         Record::Gone(replica) => {
-            log.slots.discard(replica);
-            log.checkpointer.cold.remove(replica);
+            log.slots.discard_for_good(replica);
+            log.checkpointer.remove_cold(replica);
         }
         Record::Cold(replica, page) => {
             log.checkpointer.cold.insert(replica, page);
@@ -589,28 +633,36 @@ fn load_record(log: &mut Log, record: Record) {
         Record::Damage(replica, first, last) => {
             log.damage.insert((replica, first), last);
         }
-        Record::Meta(_) | Record::Segment(_) | Record::End => {}
+        Record::Meta(_)
+        | Record::Segment(_)
+        | Record::Share(..)
+        | Record::Index(_)
+        | Record::Fences(..)
+        | Record::End => {}
     }
 }
 
-/// Extents per segment are counted anew; one that points nowhere means that the checkpoint is not to be trusted.
-fn count_extents(log: &mut Log) -> Result<(), RecoveryError> {
-    let mut counts: BTreeMap<u32, (u32, u64)> = BTreeMap::new();
-    for (replica, _) in log.slots.iter() {
-        for extent in log.slots.extents(replica) {
-            let count = counts.entry(extent.segment).or_default();
-            count.0 += 1;
-            count.1 += u64::from(extent.bytes);
+/// Extents above the base are counted anew; one that points nowhere means that the checkpoint is not to be trusted.
+fn count_extents(log: &mut Log, base: &BTreeMap<u32, Share>) -> Result<(), RecoveryError> {
+    let listed = log.slots.layers.upper_shares();
+    let mut newest: BTreeMap<u32, Share> = BTreeMap::new();
+    for (_, slot) in log.slots.iter() {
+        if let Some(extent) = slot.newest() {
+            newest
+                .entry(extent.segment)
+                .or_default()
+                .add_extent(&extent);
         }
     }
-    for (file, (extents, bytes)) in counts {
-        if log.segments.get(file).is_none() {
-            return Err(RecoveryError::BadCheckpoint(FileName::Root));
-        }
-        let segment = log.segments.at(file);
-        segment.extents = extents;
-        segment.live_bytes = bytes;
+    let named = newest.keys().chain(listed.keys()).chain(base.keys());
+    if named.copied().any(|file| log.segments.get(file).is_none()) {
+        return Err(RecoveryError::BadCheckpoint(FileName::Root));
     }
+    for (file, share) in newest {
+        log.segments.at(file).newest = share;
+    }
+    log.segments.thaw(&listed);
+    log.segments.replace_base(base);
     Ok(())
 }
 

@@ -9,7 +9,10 @@ use crate::chain::{
 };
 use crate::checkpoint_file::Meta;
 use crate::control::Control;
+use crate::footer::IndexPage;
+use crate::index_file::read_page;
 use crate::io::{BLOCK_BYTES, Disk, FileName};
+use crate::layers::Missing;
 use crate::layout::{
     DirectoryEntry, FRAME_HEADER_BYTES, decode_directory, directory_bytes, directory_crc,
 };
@@ -18,8 +21,10 @@ use crate::open_index::OpenIndex;
 use crate::report::{Damage, RecoveryError, RecoveryReport, RecoveryVisitor};
 use crate::salvage::{Salvaged, salvage, whole_write};
 use crate::segments::{Segment, SegmentState};
+use crate::slot::Extent;
 use crate::types::{DamagedRange, Offset, ReplicaId};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A longer write of which only the identities are needed is not read whole.
 const READ_WHOLE_BYTES: u32 = 256 << 10;
@@ -106,7 +111,7 @@ impl Replay {
         self.report.bytes_read = window.bytes_read;
         self.go_on_before_the_empty(log, &links);
         self.end_lsn = self.end_lsn.max(self.meta.lsn);
-        self.name_the_missing(log);
+        self.name_the_missing(disk, log);
         self.name_the_vanished(disk, log)?;
         log.metadata_offset_max = log.metadata_offset_max.max(self.meta.metadata_offset_max);
         self.report.metadata_offset_max = log.metadata_offset_max;
@@ -473,11 +478,12 @@ impl Replay {
             return;
         }
         if past
-            && !log.slots.extents(meta.replica).any(|extent| {
+            && !log.slots.upper_extents(meta.replica).any(|extent| {
                 extent.segment == file
                     && extent.base <= meta.base_offset.0
                     && meta.last_offset.0 < extent.end
             })
+            && !log.slots.layers.may_lie_below(meta.replica)
             && lsn < self.meta.issued_lsn
         {
             return;
@@ -586,87 +592,89 @@ impl Replay {
             log.open.remove(file);
             log.sealing.retain(|sealing| sealing.file != *file);
             self.files.retain(|known| known != file);
-            if log.segments.at(*file).extents == 0 {
+            if log.segments.at(*file).extents() == 0 {
                 log.segments.remove(*file);
             }
         }
         if gone.is_empty() {
             return Ok(());
         }
-        let replicas: Vec<ReplicaId> = log.slots.iter().map(|(replica, _)| replica).collect();
-        for replica in replicas {
-            let extents: Vec<_> = log
-                .slots
-                .extents(replica)
-                .filter(|extent| gone.contains(&extent.segment))
-                .collect();
-            for extent in extents {
-                let range = DamagedRange {
-                    first: Offset(extent.base),
-                    last: Offset(extent.end - 1),
-                };
-                self.name_damage(
-                    log,
-                    replica,
-                    range,
-                    extent.segment,
-                    0,
-                    u64::from(extent.bytes),
-                );
-            }
+        for (replica, extent) in self.extents_in(disk, log, &gone) {
+            let range = DamagedRange {
+                first: Offset(extent.base),
+                last: Offset(extent.end - 1),
+            };
+            let bytes = u64::from(extent.bytes);
+            self.name_damage(log, replica, range, extent.segment, 0, bytes);
         }
         Ok(())
     }
 
+    /// Extents that lie in these segments: a walk over all, with every page of the base, which only a loss calls for.
+    fn extents_in(
+        &mut self,
+        disk: &mut dyn Disk,
+        log: &Log,
+        files: &[u32],
+    ) -> Vec<(ReplicaId, Extent)> {
+        let mut found = Vec::new();
+        let mut last: Option<(Missing, Arc<IndexPage>)> = None;
+        let base = &log.slots.layers.base;
+        let mut source = |missing: Missing| {
+            if last.as_ref().is_none_or(|(known, _)| *known != missing) {
+                let page = read_page(disk, base, missing);
+                // A page that is lost too leads to nothing that could be named.
+                last = Some((missing, Arc::new(page.unwrap_or_default())));
+            }
+            last.as_ref().map(|(_, page)| Arc::clone(page))
+        };
+        for (replica, _) in log.slots.iter() {
+            let all = log
+                .slots
+                .extents_from(replica, i64::MIN, usize::MAX, &mut source);
+            let here = all.unwrap_or_default().into_iter();
+            let here = here.filter(|extent| files.contains(&extent.segment));
+            found.extend(here.map(|extent| (replica, extent)));
+        }
+        found
+    }
+
     /// Where even the identities are gone, offsets of known extents that no frame covers name the victims.
-    fn name_the_missing(&mut self, log: &mut Log) {
+    fn name_the_missing(&mut self, disk: &mut dyn Disk, log: &mut Log) {
         let suspect = std::mem::take(&mut self.suspect);
         if suspect.is_empty() {
             return;
         }
-        let replicas: Vec<ReplicaId> = log.slots.iter().map(|(replica, _)| replica).collect();
-        for replica in replicas {
-            let extents: Vec<_> = log
-                .slots
-                .extents(replica)
-                .filter(|extent| suspect.contains(&extent.segment))
-                .collect();
-            for extent in extents {
-                let mut next = extent.base;
-                let mut missing = Vec::new();
-                if let Some(open) = log.open.get(&extent.segment) {
-                    for frame in open
-                        .frames(replica)
-                        .iter()
-                        .filter(|frame| frame.last >= extent.base && frame.last < extent.end)
-                    {
-                        if frame.base > next {
-                            missing.push((next, frame.base - 1));
-                        }
-                        next = next.max(frame.last + 1);
+        for (replica, extent) in self.extents_in(disk, log, &suspect) {
+            let mut next = extent.base;
+            let mut missing = Vec::new();
+            if let Some(open) = log.open.get(&extent.segment) {
+                for frame in open
+                    .frames(replica)
+                    .iter()
+                    .filter(|frame| frame.last >= extent.base && frame.last < extent.end)
+                {
+                    if frame.base > next {
+                        missing.push((next, frame.base - 1));
                     }
+                    next = next.max(frame.last + 1);
                 }
-                if next < extent.end {
-                    missing.push((next, extent.end - 1));
-                }
-                for (first, last) in missing {
-                    if log
-                        .damaged_at(replica, first)
-                        .is_none_or(|known| known.last.0 < last)
-                    {
-                        let range = DamagedRange {
-                            first: Offset(first),
-                            last: Offset(last),
-                        };
-                        self.name_damage(
-                            log,
-                            replica,
-                            range,
-                            extent.segment,
-                            BLOCK_BYTES as u64,
-                            u64::from(extent.bytes),
-                        );
-                    }
+            }
+            if next < extent.end {
+                missing.push((next, extent.end - 1));
+            }
+            for (first, last) in missing {
+                if log
+                    .damaged_at(replica, first)
+                    .is_none_or(|known| known.last.0 < last)
+                {
+                    let range = DamagedRange {
+                        first: Offset(first),
+                        last: Offset(last),
+                    };
+                    let bytes = u64::from(extent.bytes);
+                    let position = BLOCK_BYTES as u64;
+                    self.name_damage(log, replica, range, extent.segment, position, bytes);
                 }
             }
         }

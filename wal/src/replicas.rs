@@ -3,7 +3,7 @@
 use crate::control::Control;
 use crate::io::Output;
 use crate::log::Log;
-use crate::slot::Slot;
+use crate::slot::{Slot, Tallies};
 use crate::types::{
     AppendRefusal, CreateReplica, LeaderEpoch, Lsn, Now, Offset, ReplicaId, ReplicaState,
     RetentionPolicy,
@@ -75,9 +75,9 @@ impl Log {
         for open in self.open.values_mut() {
             open.truncate(replica, to);
         }
-        let mut released = Vec::new();
-        self.slots.clip_extents(replica, to, &mut released);
-        self.release(&released);
+        let mut tallies = Tallies::new();
+        self.slots.clip_extents(replica, to, &mut tallies);
+        self.tally(&tallies);
     }
 
     /// The part of a truncation that concerns offsets.
@@ -129,9 +129,9 @@ impl Log {
     }
 
     pub(crate) fn drop_below(&mut self, replica: ReplicaId, to: i64) {
-        let mut released = Vec::new();
-        self.slots.drop_extents_below(replica, to, &mut released);
-        self.release(&released);
+        let mut tallies = Tallies::new();
+        self.slots.drop_extents_below(replica, to, &mut tallies);
+        self.tally(&tallies);
     }
 
     /// Forgets damage within `[from, to)`.
@@ -168,11 +168,11 @@ impl Log {
         for open in self.open.values_mut() {
             open.remove(replica);
         }
-        let mut released = Vec::new();
-        self.slots.remove(replica, &mut released);
-        self.release(&released);
+        let mut tallies = Tallies::new();
+        self.slots.remove(replica, &mut tallies);
+        self.tally(&tallies);
         self.forget_damage(replica, i64::MIN, i64::MAX);
-        self.checkpointer.cold.remove(replica);
+        self.checkpointer.remove_cold(replica);
     }
 
     /// Logs the broker epoch given at registration; recovery reports it.

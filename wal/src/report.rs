@@ -121,6 +121,13 @@ pub enum RecoveryError {
         /// What this program reads.
         version_max: u16,
     },
+    /// The superblock's format is older than this program reads.
+    OlderFormat {
+        /// Its version.
+        version: u16,
+        /// The one that this program reads.
+        version_read: u16,
+    },
     /// The superblock is not readable.
     BadSuperblock,
     /// The folder belongs to another cluster, node, directory or shard.
@@ -144,6 +151,13 @@ impl fmt::Display for RecoveryError {
             } => write!(
                 formatter,
                 "{file} was written by a newer Odradek (format version {version}; this one reads up to {version_max}): start the newer one, or restore older data; nothing was changed"
+            ),
+            Self::OlderFormat {
+                version,
+                version_read,
+            } => write!(
+                formatter,
+                "the folder was written by an older Odradek (format version {version}; this one reads {version_read}): start the older one and move the data with clients or replication, or format anew; nothing was changed"
             ),
             Self::BadSuperblock => write!(
                 formatter,
@@ -210,6 +224,10 @@ pub struct LogStatistics {
     pub reads_from_memory: u64,
     /// Reads that waited for the disk.
     pub reads_from_disk: u64,
+    /// Pages of older extents that reads had to wait for.
+    pub extent_page_reads: u64,
+    /// Pages of footers that reads had to wait for, and first keys that were not in memory.
+    pub index_page_reads: u64,
     /// Bytes in the tail cache.
     pub tail_cache_bytes: u64,
     /// Look-ups in the tail cache; what it lacks is looked for in the frame cache.
@@ -236,10 +254,12 @@ pub struct LogStatistics {
     pub checkpoint_bytes: u64,
     /// Live replicas.
     pub replicas: u64,
-    /// Bytes of memory held by slots and cold lists.
+    /// Bytes of memory held by slots, epochs included.
     pub slot_bytes: u64,
-    /// Extents in all lists.
+    /// Extents that segments are held by.
     pub extents: u64,
+    /// Bytes of memory that finding frames takes beside the slots, caches of index pages included.
+    pub index_memory_bytes: u64,
     /// Deletions are frozen because of a clock step.
     pub deletions_frozen: bool,
     /// Produce is refused for want of space.

@@ -2,7 +2,7 @@
 //! The file holds nothing. Removed, it gives its room to the checkpoint; it is made again when there is some.
 
 use crate::checkpoint::REPLICA_BYTES;
-use crate::io::{FileName, IoResult, Output};
+use crate::io::{BLOCK_BYTES, FileName, IoResult, Output};
 use crate::log::{Log, Purpose, expect_done};
 use crate::types::Now;
 
@@ -24,7 +24,9 @@ impl Log {
     /// What a base of all replicas and pages would have now.
     pub(crate) fn base_bytes_expected(&self) -> u64 {
         let replicas = self.slots.live() * REPLICA_BYTES;
-        replicas + self.checkpointer.cold.bytes() + STEP_BYTES
+        let index = u64::from(self.slots.layers.base.pages()) * BLOCK_BYTES as u64;
+        let upper = self.slots.layers.upper_bytes() / 2;
+        replicas + index + upper + self.checkpointer.cold.bytes() + STEP_BYTES
     }
 
     /// Makes it, and makes it larger with the log.

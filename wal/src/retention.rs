@@ -2,10 +2,14 @@
 //! time steps against monotonic time, or when the log was last written long ago at start.
 
 use crate::control::Control;
+use crate::fetch::Fetcher;
 use crate::io::Output;
 use crate::log::Log;
 use crate::options::LogOptions;
+use crate::slot::Slot;
 use crate::types::{Now, Offset, ReplicaId, RetentionPolicy};
+use crate::virtual_segments::{Look, Looked};
+use std::collections::VecDeque;
 
 /// Chunks of 256 slots looked at per step at most.
 const CHUNKS_PER_STEP: u64 = 4;
@@ -37,9 +41,12 @@ const HOUR_MS: i64 = 3_600_000;
 pub(crate) struct Retention {
     policies: Vec<RetentionPolicy>,
     grown: Vec<ReplicaId>,
+    /// Looked at next.
+    looking: VecDeque<ReplicaId>,
+    /// The look that waits for a page.
+    look: Option<Box<Look>>,
     next: ReplicaId,
     round_started_us: u64,
-    round_chunks_done: u64,
     clock: Option<Now>,
     frozen: bool,
     /// What the wall clock said when it was last believed.
@@ -51,9 +58,10 @@ impl Retention {
         Self {
             policies: vec![options.default_retention],
             grown: Vec::new(),
+            looking: VecDeque::new(),
+            look: None,
             next: ReplicaId(0),
             round_started_us: 0,
-            round_chunks_done: 0,
             clock: None,
             frozen: false,
             believed_wall_ms: 0,
@@ -177,48 +185,75 @@ impl Log {
         if self.retention.frozen || self.shutting_down {
             return;
         }
-        for replica in std::mem::take(&mut self.retention.grown) {
-            self.retain(now, replica, out);
-        }
+        let grown = std::mem::take(&mut self.retention.grown);
+        self.retention.looking.extend(grown);
+        self.look_at_replicas(now, out);
         let interval_us = self.options.retention_check_interval_ms.max(1) * 1_000;
         let elapsed_us = now
             .monotonic_us
             .saturating_sub(self.retention.round_started_us);
         if elapsed_us >= interval_us && self.retention.next.0 == 0 {
             self.retention.round_started_us = now.monotonic_us;
-            self.retention.round_chunks_done = 0;
         } else if self.retention.next.0 == 0 {
             return;
         }
         for _ in 0..CHUNKS_PER_STEP {
+            if !self.retention.looking.is_empty() {
+                return;
+            }
             let Some((replicas, next)) = self.slots.chunk_of(self.retention.next) else {
                 self.retention.next = ReplicaId(0);
                 return;
             };
-            self.retention.round_chunks_done += 1;
             self.retention.next = next;
-            for replica in replicas {
-                self.retain(now, replica, out);
-            }
+            self.retention.looking.extend(replicas);
+            self.look_at_replicas(now, out);
         }
     }
 
-    /// Looks at every replica now, rather than in its turn. For tests and tools: it walks them.
+    /// Those that are due, until a page is missing for one: it is gone on with when that is there.
+    fn look_at_replicas(&mut self, now: Now, out: &mut Vec<Output>) {
+        while let Some(&replica) = self.retention.looking.front() {
+            let at_hand = self.fetches.at_hand_mut(Fetcher::Retention);
+            if at_hand.waits {
+                return;
+            }
+            let lost = std::mem::take(&mut at_hand.failed);
+            let begun = self.retention.look.take();
+            let look = match begun.filter(|look| look.replica == replica) {
+                Some(_) if lost => None,
+                Some(look) => Some(look),
+                None => self.begin_look(now, replica),
+            };
+            match look.map(|look| self.look(look)) {
+                Some(Looked::Wants(look, wanted)) => {
+                    self.retention.look = Some(look);
+                    self.fetch_page(Fetcher::Retention, wanted, out);
+                    return;
+                }
+                Some(Looked::Done(Some(to))) => self.retain(replica, to, out),
+                Some(Looked::Done(None)) | None => {}
+            }
+            if self.slots.get(replica).is_some_and(Slot::is_unsettled) {
+                self.slots.note_unsettled(replica);
+            }
+            self.retention.looking.pop_front();
+        }
+    }
+
+    /// Looks at every replica now, rather than in its turn; where pages must be read first, as soon as they are. For tests and tools: it
+    /// walks them.
     pub fn enforce_retention(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.retention.frozen || self.offline.is_some() {
             return;
         }
-        let replicas: Vec<ReplicaId> = self.slots.iter().map(|(replica, _)| replica).collect();
-        for replica in replicas {
-            self.retain(now, replica, out);
-        }
+        let replicas = self.slots.iter().map(|(replica, _)| replica);
+        self.retention.looking.extend(replicas);
+        self.look_at_replicas(now, out);
         self.commit(now, out);
     }
 
-    fn retain(&mut self, now: Now, replica: ReplicaId, out: &mut Vec<Output>) {
-        let Some(to) = self.retention_start(now, replica) else {
-            return;
-        };
+    fn retain(&mut self, replica: ReplicaId, to: i64, out: &mut Vec<Output>) {
         self.log_control(&Control::LogStart {
             replica,
             to: Offset(to),

@@ -4,6 +4,7 @@
 //! (`edit.rs`); the old ones are free when a later checkpoint holds (`checkpoint.rs`). A crash before the edit leaves a segment that nobody
 //! names: it is free. `rewrite_target.rs` fills the new segments.
 
+use crate::fetch::Fetcher;
 use crate::footer::{IndexEntry, decode_fences, decode_index_page};
 use crate::io::{BLOCK_BYTES, FileName, IoClass, IoFailure, IoFailureKind, IoResult, Output};
 use crate::log::{Log, Purpose, expect_data};
@@ -30,6 +31,12 @@ const READS_MAX: usize = 4;
 const LOOK_EVERY_US: u64 = 1_000_000;
 /// After a failed request, or when a segment could not be emptied.
 const HOLD_US: u64 = 60_000_000;
+
+/// A page of the base of older extents that cannot be read.
+const PAGE_LOST: IoFailure = IoFailure {
+    kind: IoFailureKind::Device,
+    os_code: 0,
+};
 
 /// A frame on its way.
 #[derive(Debug)]
@@ -352,7 +359,18 @@ impl Log {
             self.assign_unit(job);
             return Step::Again;
         }
+        let at_hand = self.fetches.at_hand_mut(Fetcher::Rewrite);
+        if std::mem::take(&mut at_hand.failed) {
+            return Step::Failed(Some(PAGE_LOST));
+        }
+        if at_hand.waits {
+            return Step::Wait;
+        }
         match self.next_unit(&mut job.walk) {
+            Next::Extents(missing) => {
+                self.fetch_page(Fetcher::Rewrite, missing, out);
+                Step::Wait
+            }
             Next::Unit(unit) => {
                 if job.pinned.insert(unit.extent.segment) {
                     self.segments.at(unit.extent.segment).pins += 1;
@@ -585,7 +603,7 @@ impl Log {
             let segment = self.segments.at(*file);
             segment.pins -= 1;
             // What is left there has no frames to be found: it would be chosen again and again.
-            if whole && job.planning.is_none() && segment.extents > 0 {
+            if whole && job.planning.is_none() && segment.extents() > 0 {
                 self.hold(*file, now);
             }
         }

@@ -33,6 +33,8 @@ pub(crate) struct Pace {
     pub appended_us: u64,
     pub debt_bytes: u64,
     pub unclustered: u64,
+    /// Bytes of all extents, as of the last look.
+    pub held_bytes: u64,
 }
 
 /// What to rewrite next.
@@ -49,9 +51,11 @@ impl Log {
     fn is_dead_enough(&self, segment: &Segment) -> bool {
         let footer = u64::from(segment.index_pages) * BLOCK_BYTES as u64;
         let room = self.segment_bytes.saturating_sub(footer);
-        let dead = room.saturating_sub(segment.live_bytes);
+        let live = segment.live_bytes();
+        let dead = room.saturating_sub(live);
         segment.state == SegmentState::Sealed
-            && segment.extents > 0
+            && live > 0
+            && segment.extents() > 0
             && dead * 100 > room * self.options.rewrite_dead_percent_min
     }
 
@@ -59,23 +63,26 @@ impl Log {
     fn is_unclustered(&self, segment: &Segment) -> bool {
         segment.state == SegmentState::Sealed
             && segment.kind == SegmentKind::Log
-            && segment.extents > self.options.clustered_extents_max
+            && segment.extents() > self.options.clustered_extents_max
             && segment.classes.count_ones() >= 2
-            && segment.live_bytes < u64::from(segment.extents) * CLUSTERED_EXTENT_BYTES_MIN
+            && segment.live_bytes() > 0
+            && segment.live_bytes() < u64::from(segment.extents()) * CLUSTERED_EXTENT_BYTES_MIN
     }
 
     /// Walks the segments: what is owed, and what to do first.
     pub(crate) fn choose_rewrite(&mut self, now: Now) -> Option<Choice> {
         let (mut dead, mut unclustered) = (Vec::new(), Vec::new());
         let (mut dead_bytes, mut unclustered_bytes) = (0, 0);
+        let mut held_bytes = 0;
         for (file, segment) in self.segments.iter() {
+            held_bytes += segment.live_bytes();
             if self.is_dead_enough(segment) {
-                dead_bytes += segment.live_bytes;
+                dead_bytes += segment.live_bytes();
                 if segment.hold_until_us <= now.monotonic_us {
-                    dead.push((segment.live_bytes, file));
+                    dead.push((segment.live_bytes(), file));
                 }
             } else if self.is_unclustered(segment) {
-                unclustered_bytes += segment.live_bytes;
+                unclustered_bytes += segment.live_bytes();
                 if segment.hold_until_us <= now.monotonic_us {
                     unclustered.push((segment.sequence, file));
                 }
@@ -83,6 +90,7 @@ impl Log {
         }
         let due = unclustered.len() >= self.options.unclustered_segments_min.max(2);
         self.rewriter.pace.unclustered = unclustered.len() as u64;
+        self.rewriter.pace.held_bytes = held_bytes;
         dead.sort_unstable();
         unclustered.sort_unstable();
         let dead = dead.into_iter().map(|(_, file)| file);
@@ -106,7 +114,7 @@ impl Log {
             let live: u64 = sources
                 .iter()
                 .filter_map(|file| self.segments.get(*file))
-                .map(|segment| segment.live_bytes)
+                .map(|segment| segment.live_bytes())
                 .sum();
             let most = if low { 1 } else { ExpiryClass::COUNT as u64 };
             let parts = (live / usable).clamp(1, most);
@@ -149,7 +157,10 @@ impl Log {
         pace.budget_bytes = (pace.budget_bytes + earned as i64).min(BUDGET_BYTES_MAX);
         (pace.ingested_bytes, pace.at_us) = (written, now.monotonic_us);
         let quiet = now.monotonic_us.saturating_sub(pace.appended_us) >= QUIET_US;
-        if quiet || low {
+        if self.slots.layers.layered_bytes() > self.options.upper_extent_bytes_max {
+            // Moved extents wait in memory for the next base too.
+            None
+        } else if quiet || low {
             Some(false)
         } else {
             (pace.budget_bytes > 0).then_some(true)

@@ -2,7 +2,9 @@
 //! of each in memory at a time; or, for a plan, the extents of the replicas it names. Nothing here waits: what is missing is named, and
 //! `rewrite.rs` reads it.
 
+use crate::fetch::Fetcher;
 use crate::footer::{IndexEntry, IndexPage, page_for};
+use crate::layers::Missing;
 use crate::layout::frame_bytes;
 use crate::log::Log;
 use crate::segments::SegmentState;
@@ -51,6 +53,8 @@ pub(crate) enum Next {
         first: u32,
         count: u32,
     },
+    /// A page of the base of older extents must be fetched first.
+    Extents(Missing),
     /// A segment's fence keys must be read first.
     Fences {
         file: u32,
@@ -71,11 +75,8 @@ struct Input {
 #[derive(Debug)]
 pub(crate) struct Merge {
     inputs: Vec<Input>,
-    replica: Option<ReplicaId>,
-    /// Everything up to this replica was given out.
+    /// Replicas up to this one have nothing more to give.
     done_through: Option<ReplicaId>,
-    /// The replica's extents that end at or below it were given out.
-    cursor: i64,
     /// An extent whose frames are still gathered, and its input.
     partial: Option<(Unit, usize)>,
 }
@@ -160,22 +161,20 @@ impl Log {
         };
         Merge {
             inputs: files.iter().map(input).collect(),
-            replica: None,
             done_through: None,
-            cursor: i64::MIN,
             partial: None,
         }
     }
 
     /// The next extent of a walk with its frames, as the table has it now.
-    pub(crate) fn next_unit(&self, walk: &mut Walk) -> Next {
+    pub(crate) fn next_unit(&mut self, walk: &mut Walk) -> Next {
         match walk {
             Walk::Segments(merge) => self.next_of_merge(merge),
             Walk::Plan(plan) => self.next_of_plan(plan),
         }
     }
 
-    fn next_of_merge(&self, merge: &mut Merge) -> Next {
+    fn next_of_merge(&mut self, merge: &mut Merge) -> Next {
         loop {
             for input in &mut merge.inputs {
                 while let Some((replica, _)) = input.entries.front()
@@ -196,44 +195,42 @@ impl Log {
                     count: PAGES_PER_READ.min(input.index_pages - input.next_page),
                 };
             }
-            if let Some((unit, _)) = merge.partial.take() {
-                merge.cursor = unit.extent.end;
-                if !unit.entries.is_empty() {
-                    return Next::Unit(unit);
-                }
+            if let Some((unit, _)) = merge.partial.take()
+                && !unit.entries.is_empty()
+            {
+                return Next::Unit(unit);
             }
-            let replica = match merge.replica {
-                Some(replica) => replica,
-                None => {
-                    let heads = merge
-                        .inputs
-                        .iter()
-                        .filter_map(|input| input.entries.front());
-                    let Some(replica) = heads.map(|(replica, _)| *replica).min() else {
-                        return Next::End;
-                    };
-                    (merge.replica, merge.cursor) = (Some(replica), i64::MIN);
-                    replica
+            // The first frame that is left: its extent, if it still lies here, comes next.
+            let heads = merge.inputs.iter().enumerate();
+            let heads = heads.filter_map(|(at, input)| Some((at, *input.entries.front()?)));
+            let Some((at, (replica, entry))) =
+                heads.min_by_key(|(_, (replica, entry))| (*replica, entry.base))
+            else {
+                return Next::End;
+            };
+            let Some(log_start) = self.slots.get(replica).map(|slot| slot.log_start) else {
+                merge.done_through = Some(replica);
+                continue;
+            };
+            let found = if entry.last < log_start {
+                None
+            } else {
+                match self.extent_past(Fetcher::Rewrite, replica, entry.last) {
+                    Ok(found) => found,
+                    Err(missing) => return Next::Extents(missing),
                 }
             };
-            let next = self
-                .slots
-                .extents_from(replica, merge.cursor)
-                .find_map(|extent| {
-                    let at = merge
-                        .inputs
-                        .iter()
-                        .position(|input| input.file == extent.segment)?;
-                    Some((Unit::new(replica, extent), at))
-                });
-            if next.is_none() {
-                (merge.replica, merge.done_through) = (None, Some(replica));
+            let here = found.filter(|extent| {
+                extent.segment == merge.inputs[at].file && extent.base <= entry.base
+            });
+            match here {
+                Some(extent) => merge.partial = Some((Unit::new(replica, extent), at)),
+                None => _ = merge.inputs[at].entries.pop_front(),
             }
-            merge.partial = next;
         }
     }
 
-    fn next_of_plan(&self, walk: &mut PlanWalk) -> Next {
+    fn next_of_plan(&mut self, walk: &mut PlanWalk) -> Next {
         loop {
             if let Some((unit, next)) = walk.partial.take() {
                 let segment = self.segments.get(unit.extent.segment);
@@ -264,22 +261,20 @@ impl Log {
             let bound = self.slots.get(replica).map_or(i64::MIN, |slot| {
                 to.min(slot.high_watermark).min(slot.durable_end)
             });
-            let sealed = |file: u32| {
-                self.segments
-                    .get(file)
-                    .is_some_and(|segment| segment.state == SegmentState::Sealed)
+            let next = match self.extent_past(Fetcher::Rewrite, replica, walk.cursor) {
+                Ok(next) => next.filter(|extent| extent.end <= bound),
+                Err(missing) => return Next::Extents(missing),
             };
-            let next = self
-                .slots
-                .extents_from(replica, walk.cursor)
-                .take_while(|extent| extent.end <= bound)
-                .find(|extent| sealed(extent.segment));
-            match next {
-                Some(extent) => walk.partial = Some((Unit::new(replica, extent), Some(0))),
-                None => {
-                    walk.replicas.pop_front();
-                    walk.cursor = i64::MIN;
-                }
+            let Some(extent) = next else {
+                walk.replicas.pop_front();
+                walk.cursor = i64::MIN;
+                continue;
+            };
+            let segment = self.segments.get(extent.segment);
+            if segment.is_some_and(|segment| segment.state == SegmentState::Sealed) {
+                walk.partial = Some((Unit::new(replica, extent), Some(0)));
+            } else {
+                walk.cursor = extent.end;
             }
         }
     }

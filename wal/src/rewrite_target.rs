@@ -70,6 +70,7 @@ impl Target {
             base: unit.extent.base,
             end: unit.extent.end,
             bytes: planned.then_some(0),
+            held: unit.extent.bytes,
         });
         self.moved.len() - 1
     }

@@ -1,11 +1,13 @@
 //! The scrub: every live frame of every sealed segment is read and verified once in `scrub_period_ms`, one small read at a time, paced by
 //! bytes. What is bad is marked and told, as a read would have done; nothing else is touched.
 
+use crate::fetch::Fetcher;
 use crate::footer::{IndexEntry, decode_index_page};
 use crate::io::{BLOCK_BYTES, FileName, IoClass, IoFailure, IoResult, Output};
 use crate::log::{Log, Purpose, expect_data};
 use crate::read::{READ_FAILURES_MAX, sound_payload};
 use crate::segments::SegmentState;
+use crate::slot::Extent;
 use crate::types::{DamagedRange, Now, Offset, ReplicaId};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -40,7 +42,8 @@ struct Reading {
 impl Log {
     pub(crate) fn proceed_scrub(&mut self, now: Now, out: &mut Vec<Output>) {
         let due = self.options.scrub_period_ms > 0 && now.monotonic_us >= self.scrubber.next_us;
-        if !due || self.scrubber.reading.is_some() || self.shutting_down {
+        let waits = self.fetches.at_hand(Fetcher::Scrub).waits;
+        if !due || waits || self.scrubber.reading.is_some() || self.shutting_down {
             return;
         }
         let Some(reading) = self.next_scrub_read() else {
@@ -116,7 +119,7 @@ impl Log {
         let here = |found: u32| if found == file { page } else { 0 };
         let sealed = self.segments.iter().filter(|(found, segment)| {
             segment.state == SegmentState::Sealed
-                && segment.extents > 0
+                && segment.extents() > 0
                 && here(*found) < segment.index_pages
         });
         let files: Vec<u32> = sealed.map(|(found, _)| found).collect();
@@ -168,11 +171,11 @@ impl Log {
             .and_then(|data| decode_index_page(&data, nonce, reading.position, page))
         {
             Some(entries) => {
+                // Whether it lies here still is looked up for a bad one only.
                 let live = entries.into_iter().filter(|(replica, entry)| {
-                    self.slots
-                        .extents_from(*replica, entry.last)
-                        .take_while(|extent| extent.base <= entry.base)
-                        .any(|extent| extent.segment == file && entry.last < extent.end)
+                    self.slots.get(*replica).is_some_and(|slot| {
+                        entry.last >= slot.log_start && entry.last < slot.log_end
+                    })
                 });
                 self.scrubber.frames = live.collect();
                 self.scrubber
@@ -216,11 +219,23 @@ impl Log {
                 )
                 .is_some()
             });
-            let live = self
-                .slots
-                .extents_from(replica, entry.last)
-                .any(|extent| extent.segment == file && extent.base <= entry.base);
-            if !sound && live {
+            if sound {
+                continue;
+            }
+            let failed = &mut self.fetches.at_hand_mut(Fetcher::Scrub).failed;
+            let lost = std::mem::take(failed);
+            let found = match self.extent_past(Fetcher::Scrub, replica, entry.last) {
+                Ok(found) => found,
+                // Reads of it say that the page is gone.
+                Err(_) if lost => None,
+                Err(missing) => {
+                    self.scrubber.frames.push_front((replica, entry));
+                    self.fetch_page(Fetcher::Scrub, missing, out);
+                    return;
+                }
+            };
+            let here = |extent: &Extent| extent.segment == file && extent.base <= entry.base;
+            if found.as_ref().is_some_and(here) {
                 let range = DamagedRange {
                     first: Offset(entry.base),
                     last: Offset(entry.last),

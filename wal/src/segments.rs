@@ -2,6 +2,8 @@
 
 use crate::footer::FenceKey;
 use crate::layout::{SegmentKind, get_u32, get_u64};
+use crate::slot::{Extent, Held, Tally};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Where a segment file stands.
@@ -49,10 +51,14 @@ pub(crate) struct Segment {
     pub data_end: u32,
     pub footer_position: u32,
     pub index_pages: u32,
-    /// Extents that point here: exact. Nothing is freed above zero.
-    pub extents: u32,
-    /// Bytes of these, as the extents have them (a clipped one guesses): what to rewrite is chosen by it.
-    pub live_bytes: u64,
+    /// Extents that point here, by where they are held: exact. Nothing is freed above zero in all.
+    pub newest: Share,
+    pub listed: Share,
+    pub frozen: Share,
+    pub base: Share,
+    /// Bytes of those in `frozen` and `base` that are known not to lie here any more; and what was known when that was frozen.
+    pub left_bytes: u64,
+    pub left_bytes_frozen: u64,
     /// Reads under way.
     pub pins: u32,
     /// Expiry classes of its frames when it was sealed, one bit each; 0 when that is not known.
@@ -61,9 +67,49 @@ pub(crate) struct Segment {
     pub hold_until_us: u64,
     /// First keys of the index pages, once loaded.
     pub fences: Option<Arc<[FenceKey]>>,
+    /// A checkpoint has them.
+    pub fences_saved: bool,
+}
+
+/// Extents in one layer that point to a segment, and their bytes (a clipped one's are a guess).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub extents: u32,
+    pub bytes: u64,
+}
+
+impl Share {
+    pub(crate) fn add_extent(&mut self, extent: &Extent) {
+        self.extents += 1;
+        self.bytes += u64::from(extent.bytes);
+    }
+
+    fn add(&mut self, tally: &Tally) {
+        let extents = i64::from(self.extents) + i64::from(tally.extents);
+        self.extents = u32::try_from(extents).expect("an extent was released twice");
+        self.bytes = self.bytes.saturating_add_signed(tally.bytes);
+    }
 }
 
 impl Segment {
+    /// Extents that point here, some of which may be dead below an upper layer.
+    pub(crate) fn extents(&self) -> u32 {
+        self.newest.extents + self.listed.extents + self.frozen.extents + self.base.extents
+    }
+
+    /// Bytes of the live ones, most nearly: what to rewrite is chosen by it.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        let held = self.newest.bytes + self.listed.bytes + self.frozen.bytes + self.base.bytes;
+        held.saturating_sub(self.left_bytes + self.left_bytes_frozen)
+    }
+
+    pub(crate) fn tally(&mut self, tally: &Tally) {
+        match tally.held {
+            Held::Newest => self.newest.add(tally),
+            Held::Listed => self.listed.add(tally),
+        }
+    }
+
     pub(crate) fn new(state: SegmentState) -> Self {
         Self {
             state,
@@ -76,12 +122,17 @@ impl Segment {
             data_end: 0,
             footer_position: 0,
             index_pages: 0,
-            extents: 0,
-            live_bytes: 0,
+            newest: Share::default(),
+            listed: Share::default(),
+            frozen: Share::default(),
+            base: Share::default(),
+            left_bytes: 0,
+            left_bytes_frozen: 0,
             pins: 0,
             classes: 0,
             hold_until_us: 0,
             fences: None,
+            fences_saved: false,
         }
     }
 
@@ -217,7 +268,7 @@ impl SegmentTable {
         self.set_state(file, SegmentState::Preparing);
         let segment = self.at(file);
         assert!(
-            segment.extents == 0 && segment.pins == 0,
+            segment.extents() == 0 && segment.pins == 0,
             "a segment in use was taken"
         );
         let unwritten = segment.unwritten;
@@ -243,7 +294,8 @@ impl SegmentTable {
     /// A file as replay finds it, in place of what an earlier life of it left in the table. Extents that point at the file still count.
     pub(crate) fn begin_life(&mut self, file: u32, mut segment: Segment) {
         if let Some(earlier) = self.get(file) {
-            (segment.extents, segment.live_bytes) = (earlier.extents, earlier.live_bytes);
+            (segment.newest, segment.listed) = (earlier.newest, earlier.listed);
+            (segment.frozen, segment.base) = (earlier.frozen, earlier.base);
         }
         self.insert(file, segment);
     }
@@ -251,6 +303,52 @@ impl SegmentTable {
     pub(crate) fn remove(&mut self, file: u32) {
         if let Some(segment) = self.segments.get_mut(file as usize).and_then(Option::take) {
             self.counts[segment.state as usize] -= 1;
+        }
+    }
+
+    /// Files of which the next checkpoint is to have the first keys: of all, or of those that none has yet.
+    pub(crate) fn fences_to_save(&self, all: bool) -> VecDeque<u32> {
+        let sealed = self.iter().filter(|(_, segment)| {
+            segment.state == SegmentState::Sealed
+                && segment.fences.is_some()
+                && (all || !segment.fences_saved)
+        });
+        sealed.map(|(file, _)| file).collect()
+    }
+
+    /// A checkpoint failed: it is not known which of them another one has.
+    pub(crate) fn forget_saved_fences(&mut self) {
+        for segment in self.segments.iter_mut().flatten() {
+            segment.fences_saved = false;
+        }
+    }
+
+    /// The uppermost layer of extents becomes the frozen one.
+    pub(crate) fn freeze(&mut self) {
+        for segment in self.segments.iter_mut().flatten() {
+            segment.frozen = std::mem::take(&mut segment.listed);
+            segment.left_bytes_frozen += std::mem::take(&mut segment.left_bytes);
+        }
+    }
+
+    /// A new base holds, with so much of each segment.
+    pub(crate) fn replace_base(&mut self, shares: &BTreeMap<u32, Share>) {
+        for (file, segment) in self.segments.iter_mut().enumerate() {
+            if let Some(segment) = segment {
+                segment.base = shares.get(&(file as u32)).copied().unwrap_or_default();
+                (segment.frozen, segment.left_bytes_frozen) = (Share::default(), 0);
+            }
+        }
+    }
+
+    /// The frozen layer and the uppermost are one again: these hold so much of each segment.
+    pub(crate) fn thaw(&mut self, shares: &BTreeMap<u32, Share>) {
+        for (file, segment) in self.segments.iter_mut().enumerate() {
+            if let Some(segment) = segment {
+                segment.listed = shares.get(&(file as u32)).copied().unwrap_or_default();
+                segment.frozen = Share::default();
+                segment.left_bytes += std::mem::take(&mut segment.left_bytes_frozen);
+            }
         }
     }
 

@@ -258,7 +258,7 @@ impl SimulatedDisk {
     fn grow(&mut self, file: FileName, end: u64) -> Result<(), IoFailure> {
         let may = matches!(
             file,
-            FileName::CheckpointBase(_) | FileName::CheckpointDelta(_)
+            FileName::CheckpointBase(_) | FileName::CheckpointDelta(_) | FileName::Index(_)
         );
         let used = self.used_bytes();
         let found = self.files.get_mut(&file).ok_or(ENOENT)?;
@@ -430,6 +430,48 @@ impl Disk for SimulatedDisk {
     }
 }
 
+/// Reads as they are, whatever fails or is counted: for audits.
+#[derive(Debug)]
+pub struct Peek<'a>(pub &'a SimulatedDisk);
+
+impl Disk for Peek<'_> {
+    fn list(&mut self) -> Result<Vec<FileName>, IoFailure> {
+        Ok(self.0.file_names())
+    }
+
+    fn length(&mut self, file: FileName) -> Result<Option<u64>, IoFailure> {
+        Ok(self.0.bytes(file).map(|bytes| bytes.len() as u64))
+    }
+
+    fn create(&mut self, _: FileName, _: u64, _: bool) -> Result<(), IoFailure> {
+        Err(EIO)
+    }
+
+    fn read_at(
+        &mut self,
+        file: FileName,
+        position: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), IoFailure> {
+        let bytes = self.0.bytes(file).ok_or(ENOENT)?;
+        let range = position as usize..position as usize + buffer.len();
+        buffer.copy_from_slice(bytes.get(range).ok_or(SHORT)?);
+        Ok(())
+    }
+
+    fn write_at(&mut self, _: FileName, _: u64, _: &[u8], _: bool) -> Result<(), IoFailure> {
+        Err(EIO)
+    }
+
+    fn sync(&mut self, _: FileName) -> Result<(), IoFailure> {
+        Err(EIO)
+    }
+
+    fn remove(&mut self, _: FileName) -> Result<(), IoFailure> {
+        Err(EIO)
+    }
+}
+
 /// A log on a simulated disk, with a clock. Requests are done in the order they were made, or, with `shuffle`, in any.
 #[derive(Debug)]
 pub struct Driver {
@@ -489,6 +531,14 @@ impl Driver {
             }
             Err(error) => Err((disk, error)),
         }
+    }
+
+    /// `Log::check_accounts` with the disk as it is.
+    ///
+    /// # Errors
+    /// Every difference.
+    pub fn check_accounts(&self) -> Result<(), String> {
+        self.log.check_accounts(&mut Peek(&self.disk))
     }
 
     /// Calls the log and sorts its outputs.

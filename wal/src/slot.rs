@@ -1,19 +1,23 @@
-//! What RAM holds per replica: a slot of 128 bytes, and lists beyond one inline entry for those that have them. Offsets move only
-//! through the setters here, which keep log start <= high watermark <= log end and log start <= durable end <= log end.
+//! What RAM holds per replica: a slot of 128 bytes with its newest extent, and older epochs for those that have some; older extents lie
+//! in layers (`layers.rs`), and `slot_extents.rs` changes both. Offsets move only through the setters here, which keep
+//! log start <= high watermark <= log end and log start <= durable end <= log end.
 
-use crate::checkpoint_file::{CheckpointWriter, encode_slot};
-use crate::control::MovedExtent;
-use crate::extent_list::{Epochs, ExtentList};
+use crate::checkpoint_file::{CheckpointWriter, encode_entry, encode_slot};
+use crate::extent_list::Epochs;
+use crate::layers::{Entry, Layers};
 use crate::marks::{CHUNK_SLOTS, Marks};
 use crate::types::{CreateReplica, LeaderEpoch, Offset, ReplicaId, ReplicaState, TopicId};
 use slab::Slab;
 use smallvec::SmallVec;
+use std::collections::BTreeSet;
 
 /// "No segment", "no lists".
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// The slot is in use.
 const FLAG_LIVE: u16 = 2;
+/// Extents went of which it was not looked up how large they were: `bytes` is too high until `survey.rs` has counted.
+pub(crate) const FLAG_UNSETTLED: u16 = 4;
 
 /// A replica. Idle ones cost this and nothing else.
 #[repr(C)]
@@ -38,7 +42,7 @@ pub(crate) struct Slot {
     pub newest_bytes: u32,
     pub partition: i32,
     pub last_epoch: i32,
-    /// Older extents and epochs: an index of `SlotTable::lists`.
+    /// Older epochs: an index of `SlotTable::epochs`.
     pub lists: u32,
     /// Index of the interned retention policy.
     pub policy: u16,
@@ -59,25 +63,55 @@ pub(crate) struct Extent {
 
 const _: () = assert!(std::mem::size_of::<Extent>() == 32);
 
-/// What does not fit a slot, oldest first.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Lists {
-    pub extents: ExtentList,
-    pub epochs: Epochs,
-}
+/// All extents of a replica's list while they are changed.
+pub(crate) type All = SmallVec<[Extent; 16]>;
 
-const _: () = assert!(std::mem::size_of::<Lists>() == 40);
-
-/// All extents of a replica while they are changed.
-type All = SmallVec<[Extent; 16]>;
-
-/// What an extent gave up: `bytes` of `segment`, and the whole extent or a part.
+/// Where an extent is held, as its segment counts it: in a slot, or in the uppermost layer (`layers.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Released {
-    pub segment: u32,
-    pub bytes: u32,
-    pub whole: bool,
+pub(crate) enum Held {
+    Newest,
+    Listed,
 }
+
+/// What a change to a replica's extents means for a segment: so many more or fewer of them, and bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub segment: u32,
+    pub held: Held,
+    pub extents: i32,
+    pub bytes: i64,
+}
+
+impl Tally {
+    pub(crate) fn more(extent: &Extent, held: Held) -> Self {
+        Self {
+            segment: extent.segment,
+            held,
+            extents: 1,
+            bytes: i64::from(extent.bytes),
+        }
+    }
+
+    pub(crate) fn fewer(extent: &Extent, held: Held) -> Self {
+        Self {
+            segment: extent.segment,
+            held,
+            extents: -1,
+            bytes: -i64::from(extent.bytes),
+        }
+    }
+
+    pub(crate) fn resized(before: &Extent, after: &Extent, held: Held) -> Self {
+        Self {
+            segment: before.segment,
+            held,
+            extents: 0,
+            bytes: i64::from(after.bytes) - i64::from(before.bytes),
+        }
+    }
+}
+
+pub(crate) type Tallies = SmallVec<[Tally; 4]>;
 
 impl Slot {
     pub(crate) fn new(create: &CreateReplica) -> Self {
@@ -102,6 +136,10 @@ impl Slot {
             policy: 0,
             flags: FLAG_LIVE,
         }
+    }
+
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.flags & FLAG_UNSETTLED != 0
     }
 
     pub(crate) fn newest(&self) -> Option<Extent> {
@@ -156,14 +194,17 @@ impl Slot {
 #[derive(Debug, Default)]
 pub(crate) struct SlotTable {
     chunks: Vec<Option<Chunk>>,
-    lists: Slab<Lists>,
+    /// Older epochs, of those that have some.
+    epochs: Slab<Epochs>,
+    pub layers: Layers,
     marks: Marks,
     /// Records of replicas that changed before the snapshot under way came to them.
     saved: Vec<u8>,
+    /// The snapshot under way is a base: what it has of extents is frozen already.
+    saving_base: bool,
     live: u64,
-    extents: u64,
-    /// Bytes on the heap that lists of extents take.
-    list_bytes: u64,
+    /// Replicas whose bytes are to be counted; some of those that say so.
+    pub unsettled: BTreeSet<ReplicaId>,
 }
 
 #[derive(Debug)]
@@ -206,7 +247,7 @@ impl SlotTable {
         (slot.flags & FLAG_LIVE != 0).then_some(slot)
     }
 
-    /// For a change that the next checkpoint must hold. Lists change after a call of `touch` only, which this one makes.
+    /// For a change that the next checkpoint must hold. Epochs and layers change after a call of `touch` only, which this one makes.
     pub(crate) fn change(&mut self, replica: ReplicaId) -> Option<&mut Slot> {
         self.touch(replica);
         let (chunk, index) = place(replica);
@@ -224,8 +265,13 @@ impl SlotTable {
         if slot.flags & FLAG_LIVE == 0 || !self.marks.touch(replica) {
             return;
         }
-        let lists = (slot.lists != NONE).then(|| &self.lists[slot.lists as usize]);
-        encode_slot(&mut self.saved, replica, slot, lists);
+        let epochs = (slot.lists != NONE).then(|| &self.epochs[slot.lists as usize]);
+        encode_slot(&mut self.saved, replica, slot, epochs);
+        if !self.saving_base
+            && let Some(entry) = self.layers.get(replica)
+        {
+            encode_entry(&mut self.saved, replica, entry);
+        }
     }
 
     /// For what no checkpoint holds.
@@ -249,24 +295,26 @@ impl SlotTable {
             "a replica id was given out twice"
         );
         chunk.slots[index] = slot;
-        chunk.slots[index].flags = FLAG_LIVE;
+        chunk.slots[index].flags |= FLAG_LIVE;
         chunk.live += 1;
         self.live += 1;
         self.marks.set_live(replica, true);
         self.marks.touch(replica);
+        if slot.is_unsettled() {
+            self.note_unsettled(replica);
+        }
     }
 
-    /// Removes a replica; what its extents held is given to `released`.
-    pub(crate) fn remove(&mut self, replica: ReplicaId, released: &mut Vec<Released>) -> bool {
-        if self.change(replica).is_none() {
+    /// Removes a replica; what its extents held is tallied.
+    pub(crate) fn remove(&mut self, replica: ReplicaId, tallies: &mut Tallies) -> bool {
+        let Some(slot) = self.change(replica).copied() else {
             return false;
-        }
-        self.drop_extents_below(replica, i64::MAX, released);
+        };
+        self.remove_extents(replica, &slot, tallies);
         let (chunk_index, index) = place(replica);
         let Some(chunk) = self.chunks[chunk_index].as_mut() else {
             return false;
         };
-        let lists = chunk.slots[index].lists;
         chunk.slots[index] = EMPTY;
         chunk.live -= 1;
         self.marks.set_live(replica, false);
@@ -274,28 +322,35 @@ impl SlotTable {
             self.chunks[chunk_index] = None;
         }
         self.live -= 1;
-        if lists != NONE {
-            let lists = self.lists.remove(lists as usize);
-            self.list_bytes -= lists.extents.heap_bytes() as u64;
+        if slot.lists != NONE {
+            self.epochs.remove(slot.lists as usize);
         }
         true
     }
 
     /// Forgets a slot that a later record replaces (recovery; segments count their extents afterwards).
     pub(crate) fn discard(&mut self, replica: ReplicaId) {
-        let mut released = Vec::new();
-        self.remove(replica, &mut released);
+        self.remove(replica, &mut Tallies::new());
+        self.layers.put(replica, Entry::default());
     }
 
-    pub(crate) fn lists(&self, slot: &Slot) -> Option<&Lists> {
-        (slot.lists != NONE).then(|| &self.lists[slot.lists as usize])
+    /// A replica that is gone as of a checkpoint's delta: what the base has of it is void.
+    pub(crate) fn discard_for_good(&mut self, replica: ReplicaId) {
+        self.discard(replica);
+        if self.layers.may_lie_below(replica) {
+            self.layers.change(replica, |entry| entry.gone = true);
+        }
     }
 
-    fn lists_mut(&mut self, replica: ReplicaId) -> &mut Lists {
+    fn epochs_of(&self, slot: &Slot) -> Option<&Epochs> {
+        (slot.lists != NONE).then(|| &self.epochs[slot.lists as usize])
+    }
+
+    fn epochs_mut(&mut self, replica: ReplicaId) -> &mut Epochs {
         self.touch(replica);
         let at = self.get(replica).map_or(NONE, |slot| slot.lists);
         let at = if at == NONE {
-            let at = self.lists.insert(Lists::default());
+            let at = self.epochs.insert(Epochs::default());
             if let Some(slot) = self.change(replica) {
                 slot.lists = u32::try_from(at).expect("fewer lists than replicas");
             }
@@ -303,237 +358,14 @@ impl SlotTable {
         } else {
             at as usize
         };
-        &mut self.lists[at]
+        &mut self.epochs[at]
     }
 
-    /// Sets everything beyond the slot (recovery).
-    pub(crate) fn set_lists(&mut self, replica: ReplicaId, lists: Lists) {
-        self.extents += lists.extents.len() as u64;
-        if self
-            .get(replica)
-            .is_some_and(|slot| slot.newest().is_some())
-        {
-            self.extents += 1;
+    /// Sets the older epochs (recovery).
+    pub(crate) fn set_epochs(&mut self, replica: ReplicaId, epochs: Epochs) {
+        if !epochs.is_empty() {
+            *self.epochs_mut(replica) = epochs;
         }
-        if !lists.extents.is_empty() || !lists.epochs.is_empty() {
-            self.list_bytes += lists.extents.heap_bytes() as u64;
-            *self.lists_mut(replica) = lists;
-        }
-    }
-
-    /// Every extent, oldest first.
-    pub(crate) fn extents(&self, replica: ReplicaId) -> impl Iterator<Item = Extent> + '_ {
-        self.extents_from(replica, i64::MIN)
-    }
-
-    /// Extents from the first that ends past `offset`.
-    pub(crate) fn extents_from(
-        &self,
-        replica: ReplicaId,
-        offset: i64,
-    ) -> impl Iterator<Item = Extent> + '_ {
-        let slot = self.get(replica);
-        let older = slot
-            .and_then(|slot| self.lists(slot))
-            .map(|lists| lists.extents.from(offset));
-        let newest = slot
-            .and_then(Slot::newest)
-            .filter(|extent| extent.end > offset);
-        older.into_iter().flatten().chain(newest)
-    }
-
-    /// Puts changed extents back: the last is the newest. A list that is not needed any more is given back.
-    fn put_extents(&mut self, replica: ReplicaId, mut all: All) {
-        let newest = all.pop();
-        let Some(slot) = self.change(replica) else {
-            return;
-        };
-        slot.set_newest(newest);
-        let at = slot.lists;
-        if all.is_empty() && at == NONE {
-            return;
-        }
-        let lists = self.lists_mut(replica);
-        let before = lists.extents.heap_bytes() as u64;
-        lists.extents = all.into_iter().collect();
-        let after = lists.extents.heap_bytes() as u64;
-        let needed = !lists.extents.is_empty() || !lists.epochs.is_empty();
-        self.list_bytes = self.list_bytes - before + after;
-        if !needed {
-            self.lists.remove(at as usize);
-            if let Some(slot) = self.change(replica) {
-                slot.lists = NONE;
-            }
-        }
-    }
-
-    /// A frame of the replica now lies in `segment`. Answers whether that began a new extent.
-    pub(crate) fn attach(&mut self, replica: ReplicaId, frame: Extent) -> bool {
-        let Some(slot) = self.change(replica) else {
-            return false;
-        };
-        slot.bytes += u64::from(frame.bytes);
-        match slot.newest() {
-            Some(newest)
-                if newest.segment == frame.segment
-                    && newest.end <= frame.base
-                    && newest.bytes.checked_add(frame.bytes).is_some() =>
-            {
-                slot.set_newest(Some(Extent {
-                    base: newest.base,
-                    end: frame.end,
-                    max_timestamp: newest.max_timestamp.max(frame.max_timestamp),
-                    segment: frame.segment,
-                    bytes: newest.bytes + frame.bytes,
-                }));
-                false
-            }
-            newest => {
-                slot.set_newest(Some(frame));
-                self.extents += 1;
-                if let Some(newest) = newest {
-                    let extents = &mut self.lists_mut(replica).extents;
-                    let before = extents.heap_bytes() as u64;
-                    extents.push_back(newest);
-                    let after = extents.heap_bytes() as u64;
-                    self.list_bytes = self.list_bytes - before + after;
-                }
-                true
-            }
-        }
-    }
-
-    /// Clips and drops what lies at or past `to`.
-    pub(crate) fn clip_extents(
-        &mut self,
-        replica: ReplicaId,
-        to: i64,
-        released: &mut Vec<Released>,
-    ) {
-        let Some(newest) = self.get(replica).and_then(Slot::newest) else {
-            return;
-        };
-        if newest.end <= to {
-            return;
-        }
-        let mut all: All = if newest.base < to {
-            // Most truncations cut the newest only.
-            SmallVec::from_slice(&[newest])
-        } else {
-            self.extents(replica).collect()
-        };
-        let whole_list = newest.base >= to;
-        let mut gone_bytes = 0;
-        while let Some(&last) = all.last()
-            && last.base >= to
-        {
-            all.pop();
-            self.extents -= 1;
-            gone_bytes += u64::from(last.bytes);
-            released.push(Released {
-                segment: last.segment,
-                bytes: last.bytes,
-                whole: true,
-            });
-        }
-        if let Some(last) = all.last_mut()
-            && last.end > to
-        {
-            // The share that goes is a guess: only whole extents decide when a segment is free.
-            let kept = u128::from(last.bytes) * u128::from(to.abs_diff(last.base))
-                / u128::from(last.end.abs_diff(last.base));
-            let gone = last.bytes - kept as u32;
-            gone_bytes += u64::from(gone);
-            (last.end, last.bytes) = (to, kept as u32);
-            released.push(Released {
-                segment: last.segment,
-                bytes: gone,
-                whole: false,
-            });
-        }
-        if let Some(slot) = self.change(replica) {
-            slot.bytes -= gone_bytes;
-            if !whole_list {
-                slot.set_newest(all.pop());
-            }
-        }
-        if whole_list {
-            self.put_extents(replica, all);
-        }
-    }
-
-    /// Drops the extents that end at or below `offset`.
-    pub(crate) fn drop_extents_below(
-        &mut self,
-        replica: ReplicaId,
-        offset: i64,
-        released: &mut Vec<Released>,
-    ) {
-        if self
-            .extents(replica)
-            .next()
-            .is_none_or(|first| first.end > offset)
-        {
-            return;
-        }
-        let mut all: All = self.extents(replica).collect();
-        let dropped = all.partition_point(|extent| extent.end <= offset);
-        let mut bytes = 0;
-        for extent in all.drain(..dropped) {
-            bytes += u64::from(extent.bytes);
-            released.push(Released {
-                segment: extent.segment,
-                bytes: extent.bytes,
-                whole: true,
-            });
-        }
-        self.extents -= dropped as u64;
-        if let Some(slot) = self.change(replica) {
-            slot.bytes -= bytes;
-        }
-        self.put_extents(replica, all);
-    }
-
-    /// Extents of the old segment that begin within the moved range now lie in `new`, or are gone when a plan left nothing of them; neighbours
-    /// there are joined. `new` then counts what came more, and what was joined less; the latter may be the greater, since extents that lay
-    /// in `new` before may become neighbours.
-    pub(crate) fn move_extents(&mut self, moved: &MovedExtent, new: u32) -> MovedExtents {
-        let mut change = MovedExtents::default();
-        let replica = moved.replica;
-        let fits = |extent: &Extent| {
-            extent.segment == moved.old && extent.base >= moved.base && extent.base < moved.end
-        };
-        if !self
-            .extents_from(replica, moved.base)
-            .any(|extent| fits(&extent))
-        {
-            return change;
-        }
-        let mut all: All = self.extents(replica).collect();
-        all.retain(|extent| {
-            if !fits(extent) {
-                return true;
-            }
-            change.left += 1;
-            change.bytes_left += u64::from(extent.bytes);
-            if moved.bytes == Some(0) {
-                change.removed.push((extent.base, extent.end));
-                return false;
-            }
-            extent.segment = new;
-            let bytes = moved.bytes.unwrap_or(extent.bytes);
-            extent.bytes = bytes.min(extent.bytes);
-            change.arrived += 1;
-            change.bytes_arrived += u64::from(extent.bytes);
-            true
-        });
-        change.joined = join_neighbours(&mut all, new);
-        self.extents -= u64::from(change.left - change.arrived + change.joined);
-        if let Some(slot) = self.change(replica) {
-            slot.bytes = slot.bytes - change.bytes_left + change.bytes_arrived;
-        }
-        self.put_extents(replica, all);
-        change
     }
 
     /// A new epoch begins at `start`, when it is newer than the last.
@@ -546,7 +378,7 @@ impl SlotTable {
             return;
         }
         if last >= 0 && last_start < start {
-            self.lists_mut(replica).epochs.push_back((last, last_start));
+            self.epochs_mut(replica).push_back((last, last_start));
         }
         if let Some(slot) = self.change(replica) {
             slot.last_epoch = epoch;
@@ -565,7 +397,7 @@ impl SlotTable {
             let previous = if lists == NONE {
                 None
             } else {
-                self.lists[lists as usize].epochs.pop_back()
+                self.epochs[lists as usize].pop_back()
             };
             if let Some(slot) = self.change(replica) {
                 (slot.last_epoch, slot.epoch_start) = previous.unwrap_or((-1, 0));
@@ -581,7 +413,7 @@ impl SlotTable {
         let newest_start = slot.epoch_start;
         self.touch(replica);
         if slot.lists != NONE {
-            let epochs = &mut self.lists[slot.lists as usize].epochs;
+            let epochs = &mut self.epochs[slot.lists as usize];
             while epochs.len() >= 2 && epochs[1].1 <= log_start {
                 epochs.pop_front();
             }
@@ -607,8 +439,8 @@ impl SlotTable {
     ) -> impl DoubleEndedIterator<Item = (i32, i64)> + '_ {
         let slot = self.get(replica);
         let older = slot
-            .and_then(|slot| self.lists(slot))
-            .map(|lists| lists.epochs.iter().copied());
+            .and_then(|slot| self.epochs_of(slot))
+            .map(|epochs| epochs.iter().copied());
         let newest = slot
             .filter(|slot| slot.last_epoch >= 0)
             .map(|slot| (slot.last_epoch, slot.epoch_start));
@@ -618,6 +450,7 @@ impl SlotTable {
     /// A snapshot of this moment begins: of all replicas, or of those that changed since the last one. Answers how many.
     pub(crate) fn begin_snapshot(&mut self, all: bool, others_wait: bool) -> u64 {
         assert!(self.saved.is_empty(), "one snapshot is encoded at a time");
+        self.saving_base = all;
         self.marks.begin(all, others_wait)
     }
 
@@ -632,7 +465,14 @@ impl SlotTable {
             let (replica, chunk) = self.marks.next_pending(from)?;
             from = chunk;
             match self.get(replica) {
-                Some(slot) => writer.slot(replica, slot, self.lists(slot)),
+                Some(slot) => {
+                    writer.slot(replica, slot, self.epochs_of(slot));
+                    if !self.saving_base
+                        && let Some(entry) = self.layers.get(replica)
+                    {
+                        writer.entry(replica, entry);
+                    }
+                }
                 None => writer.gone(replica),
             }
         }
@@ -685,47 +525,11 @@ impl SlotTable {
         self.live
     }
 
-    pub(crate) fn extent_count(&self) -> u64 {
-        self.extents
-    }
-
-    /// Bytes of memory held.
+    /// Bytes of memory held: by slots, their epochs and marks; what the layers of older extents take is counted by themselves.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let chunks =
             self.chunks.iter().flatten().count() * CHUNK_SLOTS * std::mem::size_of::<Slot>();
-        let lists = self.lists.capacity() * std::mem::size_of::<Lists>();
-        (chunks + lists + self.marks.memory_bytes()) as u64 + self.list_bytes
+        let epochs = self.epochs.capacity() * std::mem::size_of::<Epochs>();
+        (chunks + epochs + self.marks.memory_bytes()) as u64
     }
-}
-
-/// Joins extents of `segment` that lie behind one another. Answers how many are gone.
-fn join_neighbours(all: &mut All, segment: u32) -> u32 {
-    let before = all.len();
-    all.dedup_by(|extent, last| {
-        let joins = last.segment == segment
-            && extent.segment == segment
-            && last.bytes.checked_add(extent.bytes).is_some();
-        if joins {
-            last.end = extent.end;
-            last.bytes += extent.bytes;
-            last.max_timestamp = last.max_timestamp.max(extent.max_timestamp);
-        }
-        joins
-    });
-    (before - all.len()) as u32
-}
-
-/// What `move_extents` did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct MovedExtents {
-    /// Extents that left the old segment, and their bytes there.
-    pub left: u32,
-    pub bytes_left: u64,
-    /// Of these in the new one, and their bytes now.
-    pub arrived: u32,
-    pub bytes_arrived: u64,
-    /// Of these and their neighbours in the new one, joined to one another.
-    pub joined: u32,
-    /// Base and end of those that are gone.
-    pub removed: SmallVec<[(i64, i64); 1]>,
 }

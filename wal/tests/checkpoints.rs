@@ -90,7 +90,7 @@ fn a_checkpoint_is_of_one_moment_though_the_log_goes_on_between_its_pieces() {
         assert!(pieces > 4, "{pieces} pieces");
         let expected: Vec<_> = driver.log.replicas().collect();
         let (mut driver, report) = restart(driver);
-        driver.log.check_accounts().unwrap();
+        driver.check_accounts().unwrap();
         assert!(
             report.checkpoint > Lsn(0) && report.frames_replayed > 0,
             "{report:?}"

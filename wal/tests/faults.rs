@@ -167,7 +167,7 @@ impl Run {
                 _ => {}
             }
         }
-        if let Err(wrong) = self.driver.log.check_accounts() {
+        if let Err(wrong) = self.driver.check_accounts() {
             panic!("{wrong}\n{}", self.describe());
         }
     }
@@ -187,7 +187,7 @@ impl Run {
             Err((_, error)) => panic!("{error}\n{}", self.describe()),
         };
         assert_eq!(report.damage, vec![], "{}", self.describe());
-        driver.log.check_accounts().unwrap();
+        driver.check_accounts().unwrap();
         self.waiting.clear();
         for replica in &self.replicas {
             let state = driver.log.replica(*replica).unwrap();
@@ -266,7 +266,7 @@ fn frames_dropped_before_they_were_written_leave_no_extent() {
             _ => _ = driver.call(|log, now, out| log.delete_replica(now, replica, out)),
         }
         driver.settle();
-        driver.log.check_accounts().unwrap();
+        driver.check_accounts().unwrap();
         let bytes = driver.log.replica(replica).map_or(0, |state| state.bytes);
         assert_eq!(
             (bytes, driver.log.statistics().extents),

@@ -68,7 +68,7 @@ fn rest(driver: &mut Driver, seconds: u64) {
         {
             checkpoint(driver);
         }
-        driver.log.check_accounts().unwrap();
+        driver.check_accounts().unwrap();
     }
 }
 
@@ -340,7 +340,7 @@ fn a_plan_keeps_drops_and_replaces_frames() {
     assert!(outcome.frames_dropped > 50 && outcome.frames_replaced > 100);
     assert!(outcome.bytes_after < outcome.bytes_before);
     for _ in 0..2 {
-        driver.log.check_accounts().unwrap();
+        driver.check_accounts().unwrap();
         for (replica, end) in all.iter().zip(&ends) {
             let frames = read_all(&mut driver, *replica, 0);
             let decision = |base: i64| {
@@ -406,7 +406,7 @@ fn a_plan_that_drops_everything_leaves_the_offsets() {
     }
     driver.settle();
     for _ in 0..2 {
-        driver.log.check_accounts().unwrap();
+        driver.check_accounts().unwrap();
         let frames = read_all(&mut driver, replica, 0);
         assert_eq!(frames.len() as i64, end.0 - dropped as i64);
         assert_eq!(driver.log.replica(replica).unwrap().log_end, end);

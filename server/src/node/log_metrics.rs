@@ -199,8 +199,13 @@ const GAUGES: &[Row] = &[
     ),
     (
         "odradek_log_slot_bytes",
-        "Memory that replicas take: slots and their lists",
+        "Memory that replicas take: slots and older epochs",
         |log| log.slot_bytes,
+    ),
+    (
+        "odradek_log_index_memory_bytes",
+        "Memory that finding records takes: newest runs, first keys of index pages, caches of pages",
+        |log| log.index_memory_bytes,
     ),
     (
         "odradek_log_extents",
