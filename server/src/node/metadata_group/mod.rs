@@ -85,6 +85,9 @@ pub struct MetadataGroup {
     folder: PathBuf,
     /// Log writes of consensus that are not durable yet, in order.
     writes: VecDeque<(u64, Lsn)>,
+    /// Writes of the quorum state, the first of them on its way. One at a time: two under way may land in any order, and a crash between
+    /// them would leave slots of which the newer does not follow the older.
+    quorum_writes: VecDeque<Io>,
     applied: i64,
     /// The epoch this node leads in.
     epoch: Option<i32>,
@@ -122,6 +125,7 @@ impl MetadataGroup {
             log_index: parts.log_index,
             quorum_index: parts.quorum_index,
             writes: VecDeque::new(),
+            quorum_writes: VecDeque::new(),
             applied: parts.applied,
             epoch: None,
             active_epoch: None,
@@ -219,6 +223,8 @@ pub fn on_disk(core: &mut Core, log: u16, event: odradek_wal::Event) {
             };
             let now = raft_now(core);
             group.raft.step(now, event, &mut group.raft_actions);
+            group.quorum_writes.pop_front();
+            group.write_quorum_state(core);
         }
     });
 }
@@ -454,11 +460,19 @@ impl MetadataGroup {
             durable: true,
             class: IoClass::Commit,
         };
-        core.out.push(MachineAction::Disk {
-            log: self.quorum_index,
-            io,
-        });
+        self.quorum_writes.push_back(io);
+        if self.quorum_writes.len() == 1 {
+            self.write_quorum_state(core);
+        }
         snapshots::export_quorum_state(self, core, state);
+    }
+
+    fn write_quorum_state(&self, core: &mut Core) {
+        core.out
+            .extend(self.quorum_writes.front().map(|io| MachineAction::Disk {
+                log: self.quorum_index,
+                io: io.clone(),
+            }));
     }
 
     fn on_log_output(&mut self, core: &mut Core, output: Output) {
