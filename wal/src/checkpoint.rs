@@ -6,7 +6,7 @@
 //! has no space left, `reserve.rs` makes some.
 
 use crate::buffer::AlignedBuffer;
-use crate::checkpoint_encoder::{Encoded, Encoder, file_number};
+use crate::checkpoint_encoder::{Encoded, Encoder, OldBase, file_number};
 use crate::checkpoint_file::{CheckpointWriter, Meta};
 use crate::cold::ColdPages;
 use crate::index_file::Merge;
@@ -17,7 +17,7 @@ use crate::layers::Upper;
 use crate::layout::{FORMAT_VERSION, ROOT_DELTAS_MAX, ROOT_SLOT_BYTES, Root};
 use crate::log::{Log, Purpose, expect_done};
 use crate::segments::SegmentState;
-use crate::types::{Lsn, Now, ReplicaId};
+use crate::types::{Lsn, Now, Offset, ReplicaId};
 use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -74,10 +74,8 @@ enum Stage {
     Create,
     /// The index file of a base.
     CreateIndex,
-    /// Pages of the base before it are read, from this one on.
-    Merge {
-        first: u32,
-    },
+    /// A part of the base before it is read.
+    Merge(OldBase),
     /// Something is being removed, to make room.
     MakeRoom,
     Write,
@@ -234,6 +232,7 @@ impl Log {
         let dead_bytes = layers.dead_bytes;
         layers.frozen.is_none()
             && (layers.upper_bytes() > self.options.upper_extent_bytes_max / 2
+                || self.checkpointer.cold.memory_bytes() > self.options.cold_bytes_max
                 || dead_bytes > DEAD_BYTES_PER_BASE_BYTE * self.checkpointer.base_bytes
                 || (dead_bytes > DEAD_BYTES_MIN && dead_bytes > self.rewriter.pace.held_bytes / 8)
                 || (dead_bytes > 0 && self.space_is_low()))
@@ -379,9 +378,9 @@ impl Log {
     }
 
     /// Encodes until the newest snapshot has a piece, or is at its end. Answers which pages of the base before it must be read first.
-    fn encode_some(&mut self) -> Option<(u32, u32)> {
+    fn encode_some(&mut self) -> Option<OldBase> {
         let snapshot = self.checkpointer.running.back_mut()?;
-        let cold = &self.checkpointer.cold;
+        let cold = &mut self.checkpointer.cold;
         let (file, encoder) = (snapshot.file, &mut snapshot.encoder);
         let encoded = encoder.encode(file, &mut self.slots, &mut self.segments, cold);
         let Encoded { pieces, missing } = encoded;
@@ -426,8 +425,11 @@ impl Log {
         if snapshot.stage == Stage::Write && snapshot.pieces.is_empty() {
             if snapshot.encoder.done {
                 snapshot.stage = Stage::Header;
-            } else if let Some((first, count)) = self.encode_some() {
-                return self.read_old_base(first, count, out);
+            } else if let Some(old) = self.encode_some() {
+                return self.read_old_base(old, out);
+            }
+            if self.mark_lost_pages(out) {
+                return self.proceed_checkpoint(now, out);
             }
         }
         let Some(snapshot) = self.checkpointer.running.front_mut() else {
@@ -450,7 +452,7 @@ impl Log {
                 let index = FileName::Index(file_number(file));
                 self.create_file(Purpose::Checkpoint, index, bytes, false, out);
             }
-            Stage::Merge { .. } => return,
+            Stage::Merge(_) => return,
             Stage::Write => {
                 let Some((file, position, piece)) = snapshot.pieces.front().cloned() else {
                     return;
@@ -477,19 +479,24 @@ impl Log {
         self.checkpointer.busy = true;
     }
 
-    fn read_old_base(&mut self, first: u32, count: u32, out: &mut Vec<Output>) {
+    fn read_old_base(&mut self, old: OldBase, out: &mut Vec<Output>) {
         if let Some(snapshot) = self.checkpointer.running.front_mut() {
-            snapshot.stage = Stage::Merge { first };
+            snapshot.stage = Stage::Merge(old);
         }
         self.checkpointer.busy = true;
-        self.read_file(
-            Purpose::Checkpoint,
-            FileName::Index(self.slots.layers.base.number),
-            u64::from(first) * BLOCK_BYTES as u64,
-            count as usize * BLOCK_BYTES,
-            IoClass::Background,
-            out,
-        );
+        let (file, position, length) = match old {
+            OldBase::Index { first, count } => (
+                FileName::Index(self.slots.layers.base.number),
+                u64::from(first) * BLOCK_BYTES as u64,
+                count as usize * BLOCK_BYTES,
+            ),
+            OldBase::Cold { position, length } => {
+                let number = self.checkpointer.cold.base.number;
+                (FileName::CheckpointBase(number), position, length)
+            }
+        };
+        let class = IoClass::Background;
+        self.read_file(Purpose::Checkpoint, file, position, length, class, out);
     }
 
     fn write_checkpoint(
@@ -546,8 +553,8 @@ impl Log {
             .running
             .front()
             .map(|snapshot| snapshot.stage);
-        if let Some(Stage::Merge { first }) = stage {
-            return self.old_base_read(now, first, result, out);
+        if let Some(Stage::Merge(old)) = stage {
+            return self.old_base_read(now, old, result, out);
         }
         if let Err(failure) = expect_done(result) {
             return self.checkpoint_failed(now, failure, out);
@@ -558,7 +565,7 @@ impl Log {
         match snapshot.stage {
             Stage::Create if snapshot.encoder.is_base() => snapshot.stage = Stage::CreateIndex,
             Stage::Create | Stage::CreateIndex => snapshot.stage = Stage::Write,
-            Stage::Merge { .. } => {}
+            Stage::Merge(_) => {}
             Stage::MakeRoom => snapshot.stage = Stage::Create,
             Stage::Write => {
                 snapshot.pieces.pop_front();
@@ -569,23 +576,67 @@ impl Log {
         }
     }
 
-    fn old_base_read(&mut self, now: Now, first: u32, result: IoResult, out: &mut Vec<Output>) {
+    fn old_base_read(&mut self, now: Now, old: OldBase, result: IoResult, out: &mut Vec<Output>) {
         let Some(snapshot) = self.checkpointer.running.front_mut() else {
             return;
         };
+        let encoder = &mut snapshot.encoder;
         let failure = match result {
             IoResult::Data(data) => {
-                let merge = snapshot.encoder.merge.as_mut();
-                if merge.is_some_and(|merge| merge.take_pages(first, &data)) {
+                let taken = match old {
+                    OldBase::Index { first, .. } => {
+                        if let Some(merge) = encoder.merge.as_mut() {
+                            merge.take_pages(first, &data);
+                        }
+                        true
+                    }
+                    OldBase::Cold { position, .. } => {
+                        let merge = encoder.cold_merge.as_mut();
+                        merge.is_some_and(|merge| merge.take_old(position, &data))
+                    }
+                };
+                if taken {
                     snapshot.stage = Stage::Write;
                     return;
                 }
                 PAGE_LOST
             }
-            IoResult::Failed(failure) => failure,
+            IoResult::Failed(failure) => {
+                if let (OldBase::Index { first, count }, Some(merge)) = (old, &mut encoder.merge) {
+                    // What is lost for good must not keep all later bases from being written.
+                    merge.pages_failed(first, count);
+                    snapshot.stage = Stage::Write;
+                    return;
+                }
+                failure
+            }
             IoResult::Done => PAGE_LOST,
         };
         self.checkpoint_failed(now, failure, out);
+    }
+
+    /// Pages of the base before it that were lost led to extents that nothing leads to any more: their offsets are damaged from now on.
+    /// Answers whether there were some.
+    fn mark_lost_pages(&mut self, out: &mut Vec<Output>) -> bool {
+        let Some(snapshot) = self.checkpointer.running.back_mut() else {
+            return false;
+        };
+        let lost = snapshot.encoder.take_lost(&self.slots);
+        let any = !lost.is_empty();
+        for (replica, first, last, page) in lost {
+            snapshot.encoder.writer.damage(replica, first, last);
+            self.damage.insert((replica, first), last);
+            self.slots.unsettle(replica);
+            self.statistics.frames_damaged += 1;
+            out.push(Output::Damaged {
+                replica: Some(replica),
+                first: Offset(first),
+                last: Offset(last),
+                file: FileName::Index(self.slots.layers.base.number),
+                position: u64::from(page) * BLOCK_BYTES as u64,
+            });
+        }
+        any
     }
 
     fn checkpoint_failed(&mut self, now: Now, failure: IoFailure, out: &mut Vec<Output>) {
@@ -643,6 +694,9 @@ impl Log {
     /// The newest of those under way.
     fn abandon_snapshot(&mut self, snapshot: Snapshot, now: Now, out: &mut Vec<Output>) {
         self.slots.abandon_snapshot();
+        if snapshot.encoder.cold_merge.is_some() {
+            self.checkpointer.cold.thaw();
+        }
         self.segments.forget_saved_fences();
         if snapshot.encoder.is_base() {
             self.slots.layers.thaw();
@@ -680,12 +734,17 @@ impl Log {
         if let Some(merge) = snapshot.encoder.merge {
             self.checkpointer.base_bytes = snapshot.bytes + merge.bytes();
             self.checkpointer.delta_bytes = 0;
+            let cold = snapshot.encoder.writer.cold_base(snapshot.bytes);
+            self.checkpointer.cold.replace_base(cold);
             let (base, shares) = merge.finish();
             self.extent_pages
                 .forget_segment(self.slots.layers.base.number);
             self.slots.layers.replace_base(base);
             self.segments.replace_base(&shares);
             self.slots.unsettle_guessed();
+            for (replica, _) in self.damage.keys() {
+                self.slots.unsettle(*replica);
+            }
             // What it found dead is free when the next one holds.
             self.checkpointer.wanted |= self.something_is_dead();
         } else {

@@ -4,6 +4,7 @@
 
 use crate::buffer::AlignedBuffer;
 use crate::checksum::placed;
+use crate::cold::ColdBase;
 use crate::control::take;
 use crate::extent_list::{Epochs, ExtentList};
 use crate::footer::FenceKey;
@@ -93,6 +94,8 @@ pub(crate) struct CheckpointWriter {
     lsn: u64,
     bytes: Vec<u8>,
     page: usize,
+    /// Cold pages begin with this page; at 0 they do not follow in order.
+    cold_first: usize,
 }
 
 impl CheckpointWriter {
@@ -104,6 +107,7 @@ impl CheckpointWriter {
             lsn,
             bytes: Vec::new(),
             page: 0,
+            cold_first: 0,
         }
     }
 
@@ -192,6 +196,23 @@ impl CheckpointWriter {
         self.bytes.extend_from_slice(page);
     }
 
+    /// Cold pages of a base follow: the next record begins a page. All pieces are taken.
+    pub(crate) fn begin_cold(&mut self) {
+        assert!(self.bytes.is_empty(), "pieces are taken first");
+        self.cold_first = self.page;
+    }
+
+    /// Where cold pages lie in the file, once all pieces are taken.
+    pub(crate) fn cold_base(&self, bytes: u64) -> ColdBase {
+        ColdBase {
+            number: self.number,
+            nonce: self.nonce,
+            first: self.cold_first as u32,
+            pages: self.page as u32,
+            bytes,
+        }
+    }
+
     pub(crate) fn damage(&mut self, replica: ReplicaId, first: i64, last: i64) {
         self.bytes.push(DAMAGE);
         self.bytes.extend_from_slice(&replica.0.to_le_bytes());
@@ -241,6 +262,7 @@ impl CheckpointWriter {
         block[16..24].copy_from_slice(&self.nonce.to_le_bytes());
         block[24..32].copy_from_slice(&self.lsn.to_le_bytes());
         block[32..36].copy_from_slice(&(self.page as u32).to_le_bytes());
+        block[36..40].copy_from_slice(&(self.cold_first as u32).to_le_bytes());
         let crc = placed(self.nonce, 0, &block[..HEADER_BYTES - 4]);
         block[60..64].copy_from_slice(&crc.to_le_bytes());
         block
@@ -316,12 +338,23 @@ pub(crate) enum Unreadable {
     Io(IoFailure),
 }
 
-/// Reads a file's records one after another, and answers how long it is. On an error some may have been given already.
+/// What of a file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Whole,
+    /// All but the cold pages of a base.
+    BeforeCold,
+    /// Only these.
+    Cold,
+}
+
+/// Reads a file's records one after another, and answers where its cold pages lie. On an error some may have been given already.
 pub(crate) fn read_checkpoint(
     disk: &mut dyn Disk,
     file: FileName,
+    part: Part,
     mut take: impl FnMut(Record),
-) -> Result<u64, Unreadable> {
+) -> Result<ColdBase, Unreadable> {
     let (number, base) = match file {
         FileName::CheckpointBase(number) => (number, true),
         FileName::CheckpointDelta(number) => (number, false),
@@ -334,10 +367,23 @@ pub(crate) fn read_checkpoint(
     }
     let mut block = AlignedBuffer::new(BLOCK_BYTES);
     disk.read_at(file, 0, &mut block).map_err(Unreadable::Io)?;
-    let (nonce, pages) = read_header(&block, number, base)?;
+    let (nonce, pages, cold_first) = read_header(&block, number, base)?;
+    let cold = ColdBase {
+        number,
+        nonce,
+        first: if cold_first == 0 { pages } else { cold_first } as u32,
+        pages: pages as u32,
+        bytes: length,
+    };
+    let range = match part {
+        Part::Cold => cold_first..pages,
+        Part::BeforeCold if cold_first > 0 => 0..cold_first,
+        Part::Whole | Part::BeforeCold => 0..pages,
+    };
+    let end = range.end;
     let mut stream = Vec::new();
     let mut buffer = AlignedBuffer::new(PIECE_BYTES);
-    for first in (0..pages).step_by(PIECE_PAGES) {
+    for first in range.step_by(PIECE_PAGES) {
         let position = (BLOCK_BYTES + first * PAGE_BYTES) as u64;
         let left = usize::try_from(length.saturating_sub(position)).unwrap_or(usize::MAX);
         let piece = &mut buffer[..left.min(PIECE_BYTES)];
@@ -346,7 +392,7 @@ pub(crate) fn read_checkpoint(
         }
         disk.read_at(file, position, piece)
             .map_err(Unreadable::Io)?;
-        for page in first..pages.min(first + PIECE_PAGES) {
+        for page in first..end.min(first + PIECE_PAGES) {
             let content = read_page(piece, (page - first) * PAGE_BYTES, nonce, position, page)
                 .ok_or(Unreadable::Damaged)?;
             stream.extend_from_slice(content);
@@ -356,7 +402,7 @@ pub(crate) fn read_checkpoint(
         loop {
             let mut tried = rest;
             match read_record(&mut tried) {
-                Some(Record::End) => return Ok((BLOCK_BYTES + pages * PAGE_BYTES) as u64),
+                Some(Record::End) => return Ok(cold),
                 Some(record) => take(record),
                 None => break,
             }
@@ -365,11 +411,14 @@ pub(crate) fn read_checkpoint(
         let used = stream.len() - rest.len();
         stream.drain(..used);
     }
+    if part == Part::BeforeCold && stream.is_empty() {
+        return Ok(cold);
+    }
     Err(Unreadable::Damaged)
 }
 
-/// Nonce and pages.
-fn read_header(block: &[u8], number: u32, base: bool) -> Result<(u64, usize), Unreadable> {
+/// Nonce, pages, and where cold pages begin.
+fn read_header(block: &[u8], number: u32, base: bool) -> Result<(u64, usize, usize), Unreadable> {
     let nonce = get_u64(block, 16);
     if block[..8] != MAGIC || get_u32(block, 60) != placed(nonce, 0, &block[..HEADER_BYTES - 4]) {
         return Err(Unreadable::Damaged);
@@ -381,7 +430,11 @@ fn read_header(block: &[u8], number: u32, base: bool) -> Result<(u64, usize), Un
     if get_u32(block, 12) != number || (block[10] == 1) != base {
         return Err(Unreadable::Damaged);
     }
-    Ok((nonce, get_u32(block, 32) as usize))
+    let (pages, cold_first) = (get_u32(block, 32) as usize, get_u32(block, 36) as usize);
+    if cold_first > pages {
+        return Err(Unreadable::Damaged);
+    }
+    Ok((nonce, pages, cold_first))
 }
 
 /// The content of the page at `at` of a piece that lies at `position`.
@@ -401,7 +454,18 @@ fn read_page(piece: &[u8], at: usize, nonce: u64, position: u64, page: usize) ->
     (crc == get_u32(header, 12)).then_some(content)
 }
 
-fn read_record(rest: &mut &[u8]) -> Option<Record> {
+/// The content of the page at place `at` of a piece that lies at `position`, which is page `number` of its file; `None` when it is damaged.
+pub(crate) fn page_content(
+    piece: &[u8],
+    at: usize,
+    nonce: u64,
+    position: u64,
+    number: u32,
+) -> Option<&[u8]> {
+    read_page(piece, at * PAGE_BYTES, nonce, position, number as usize)
+}
+
+pub(crate) fn read_record(rest: &mut &[u8]) -> Option<Record> {
     let tag = take(rest, 1)?[0];
     Some(match tag {
         META => {

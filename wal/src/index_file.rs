@@ -2,10 +2,12 @@
 //! then pages of first keys. Made of the base before it and of what came since (`layers.rs`), a stretch at a time; never in memory whole.
 
 use crate::footer::{
-    FENCES_PER_PAGE, FooterWriter, IndexEntry, IndexPage, decode_fences, decode_index_page,
+    FENCES_PER_PAGE, FenceKey, FooterWriter, IndexEntry, IndexPage, decode_fences,
+    decode_index_page,
 };
 use crate::io::{BLOCK_BYTES, Disk, FileName, IoFailureKind};
 use crate::layers::{Base, Missing, Upper, entry_of, extent_of, join, joins};
+use crate::read::READ_FAILURES_MAX;
 use crate::report::RecoveryError;
 use crate::segments::Share;
 use crate::slot::Extent;
@@ -52,6 +54,11 @@ pub(crate) struct Merge {
     position: u64,
     shares: BTreeMap<u32, Share>,
     base: Base,
+    /// Pages of the old base that were left out.
+    lost: Vec<u32>,
+    failures: u8,
+    /// Below it pages are read one at a time.
+    alone_until: u32,
 }
 
 impl Merge {
@@ -74,6 +81,9 @@ impl Merge {
                 next_replica,
                 ..Base::default()
             },
+            lost: Vec::new(),
+            failures: 0,
+            alone_until: 0,
         }
     }
 
@@ -99,7 +109,12 @@ impl Merge {
             }
             if self.entries.is_empty() && self.next_page < self.old.pages() {
                 let first = self.next_page;
-                let count = PAGES_PER_STEP.min(self.old.pages() - first);
+                let most = if first < self.alone_until {
+                    1
+                } else {
+                    PAGES_PER_STEP
+                };
+                let count = most.min(self.old.pages() - first);
                 return MergeStep::Pages { first, count };
             }
             let past = self.frozen_done.map_or(Bound::Unbounded, Bound::Excluded);
@@ -164,17 +179,43 @@ impl Merge {
         }
     }
 
-    /// Pages that `step` asked for; `false`: one is damaged.
-    pub(crate) fn take_pages(&mut self, first: u32, bytes: &[u8]) -> bool {
+    /// Pages that `step` asked for. One that is damaged is left out.
+    pub(crate) fn take_pages(&mut self, first: u32, bytes: &[u8]) {
         for (at, page) in bytes.chunks(BLOCK_BYTES).enumerate() {
             let number = first + at as u32;
-            let Some(entries) = decode_page(&self.old, number, page) else {
-                return false;
-            };
-            self.entries.extend(entries);
+            match decode_page(&self.old, number, page) {
+                Some(entries) => self.entries.extend(entries),
+                None => self.lost.push(number),
+            }
         }
         self.next_page = first + (bytes.len() / BLOCK_BYTES) as u32;
+        self.failures = 0;
+    }
+
+    /// Pages that `step` asked for cannot be read: they are read again, one at a time in the end, and one that still cannot is left out.
+    /// `false`: not yet.
+    pub(crate) fn pages_failed(&mut self, first: u32, count: u32) -> bool {
+        self.failures += 1;
+        if self.failures < READ_FAILURES_MAX {
+            return false;
+        }
+        self.failures = 0;
+        if count > 1 {
+            self.alone_until = first + count;
+        } else {
+            self.lost.push(first);
+            self.next_page = first + 1;
+        }
         true
+    }
+
+    /// Pages of the old base that were left out, with their first keys and those of the pages behind them.
+    pub(crate) fn lost(&self) -> impl Iterator<Item = (u32, FenceKey, Option<FenceKey>)> + '_ {
+        let fences = &self.old.fences;
+        self.lost.iter().map(|&page| {
+            let at = page as usize;
+            (page, fences[at], fences.get(at + 1).copied())
+        })
     }
 
     /// What is to be written, and where.

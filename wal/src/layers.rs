@@ -263,6 +263,14 @@ impl Layers {
                 .is_some_and(|next| next.replica <= replica)
     }
 
+    /// The first extent of a replica in the layers above the base.
+    pub(crate) fn first_above_base(&self, replica: ReplicaId) -> Option<Extent> {
+        let frozen = self.frozen.as_ref().and_then(|frozen| frozen.get(&replica));
+        let entries = frozen.into_iter().chain(self.get(replica));
+        let mut extents = entries.flat_map(|entry| entry.extents.iter());
+        extents.next()
+    }
+
     /// Replicas of which the uppermost layer guesses bytes of extents below, or which of them go. That depends on how these are parted.
     pub(crate) fn guessed(&self) -> Vec<ReplicaId> {
         let guesses = |entry: &Entry| {

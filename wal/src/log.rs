@@ -380,6 +380,8 @@ impl Log {
             .map(|(_, segment)| u64::from(segment.extents()))
             .sum();
         statistics.index_memory_bytes = self.index_memory_bytes();
+        statistics.cold_memory_bytes = self.checkpointer.cold.memory_bytes();
+        statistics.extent_pages = u64::from(self.slots.layers.base.pages());
         statistics.segments_unclustered = self.rewriter.pace.unclustered;
         statistics.rewrite_debt_bytes = self.rewriter.pace.debt_bytes;
         statistics.rewrite_debt_ms = self.rewrite_debt_ms();

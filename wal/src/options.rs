@@ -48,6 +48,8 @@ pub struct LogOptions {
     /// Bound of what is kept in memory of older extents until a checkpoint base takes it in: at half of it a base is due, and past it
     /// appends are refused with `Busy` until one holds.
     pub upper_extent_bytes_max: u64,
+    /// At so much of the shard's own pages in memory, a checkpoint base is due that takes them out of it.
+    pub cold_bytes_max: u64,
     /// A read from disk reads ahead this much at first, doubling for a cursor that goes on.
     pub read_ahead_bytes_min: usize,
     /// And at most this much.
@@ -111,6 +113,7 @@ impl Default for LogOptions {
             index_cache_bytes: 64 << 20,
             extent_cache_bytes: 32 << 20,
             upper_extent_bytes_max: 64 << 20,
+            cold_bytes_max: 32 << 20,
             read_ahead_bytes_min: 128 << 10,
             read_ahead_bytes_max: 1 << 20,
             reads_waiting_max: 65_536,

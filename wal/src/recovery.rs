@@ -5,7 +5,7 @@ use crate::append::Filling;
 use crate::buffer::{AlignedBuffer, BufferPool};
 use crate::cache::{FrameCache, PageCache, TailCache};
 use crate::checkpoint::Checkpointer;
-use crate::checkpoint_file::{CheckpointWriter, Meta, Record, Unreadable, read_checkpoint};
+use crate::checkpoint_file::{CheckpointWriter, Meta, Part, Record, Unreadable, read_checkpoint};
 use crate::checksum::Entropy;
 use crate::closing::Closing;
 use crate::control::Control;
@@ -156,13 +156,37 @@ impl Log {
         let root = read_root(disk)?;
         let mut log = Self::empty(options, superblock.segment_bytes, root.clone());
         let meta = load_checkpoint(disk, &mut log, &root)?;
-        for (replica, page) in log.checkpointer.cold.iter() {
-            visitor.cold(replica, page);
-        }
+        log.show_cold_pages(disk, &root, visitor)?;
         let mut replay = Replay::new(meta, &log);
         replay.run(disk, &mut log, visitor)?;
         replay.report.clean = root.clean && replay.found_nothing();
         Ok((log, meta, replay))
+    }
+
+    /// The shard's pages: those of the base that no delta has anew, then those of deltas.
+    fn show_cold_pages(
+        &self,
+        disk: &mut dyn Disk,
+        root: &Root,
+        visitor: &mut dyn RecoveryVisitor,
+    ) -> Result<(), RecoveryError> {
+        let pages = &self.checkpointer.cold;
+        let file = FileName::CheckpointBase(root.base);
+        if pages.base.first < pages.base.pages {
+            let read = read_checkpoint(disk, file, Part::Cold, |record| {
+                if let Record::Cold(replica, page) = record
+                    && self.slots.get(replica).is_some()
+                    && pages.get(replica).is_none()
+                {
+                    visitor.cold(replica, &page);
+                }
+            });
+            read.map_err(|unreadable| unreadable.of(file))?;
+        }
+        for (replica, page) in pages.changed() {
+            visitor.cold(replica, page);
+        }
+        Ok(())
     }
 
     fn empty(options: LogOptions, segment_bytes: u64, root: Root) -> Self {
@@ -549,7 +573,9 @@ fn load_checkpoint(disk: &mut dyn Disk, log: &mut Log, root: &Root) -> Result<Me
     for file in files {
         segments.clear();
         log.damage.clear();
-        let read = read_checkpoint(disk, file, |record| match record {
+        let base = matches!(file, FileName::CheckpointBase(_));
+        let part = if base { Part::BeforeCold } else { Part::Whole };
+        let read = read_checkpoint(disk, file, part, |record| match record {
             Record::Meta(found) => meta = found,
             Record::Segment(record) => {
                 segments.insert(record.file, record);
@@ -563,8 +589,10 @@ fn load_checkpoint(disk: &mut dyn Disk, log: &mut Log, root: &Root) -> Result<Me
             }
             other => load_record(log, other),
         });
-        let bytes = read.map_err(|unreadable| unreadable.of(file))?;
-        if matches!(file, FileName::CheckpointBase(_)) {
+        let cold = read.map_err(|unreadable| unreadable.of(file))?;
+        let bytes = cold.bytes;
+        if base {
+            log.checkpointer.cold.replace_base(cold);
             let base = load_base(disk, root.base, &index)?;
             let index_bytes = u64::from(base.pages()) * BLOCK_BYTES as u64;
             log.checkpointer.base_bytes = bytes + index_bytes;
@@ -594,6 +622,10 @@ fn load_checkpoint(disk: &mut dyn Disk, log: &mut Log, root: &Root) -> Result<Me
     count_extents(log, &shares)?;
     // Deltas may have been written when the base was not joined yet.
     log.slots.unsettle_guessed();
+    // And slots when it was not known what was lost.
+    for (replica, _) in log.damage.keys() {
+        log.slots.unsettle(*replica);
+    }
     log.slots.forget_changes();
     Ok(meta)
 }

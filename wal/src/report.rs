@@ -258,6 +258,10 @@ pub struct LogStatistics {
     pub slot_bytes: u64,
     /// Extents that segments are held by.
     pub extents: u64,
+    /// Bytes of the shard's own pages in memory: those that no checkpoint base has yet.
+    pub cold_memory_bytes: u64,
+    /// Pages of the index file of older extents.
+    pub extent_pages: u64,
     /// Bytes of memory that finding frames takes beside the slots, caches of index pages included.
     pub index_memory_bytes: u64,
     /// Deletions are frozen because of a clock step.

@@ -505,6 +505,15 @@ impl SlotTable {
             })
     }
 
+    /// Live replicas from this one on.
+    pub(crate) fn iter_from(
+        &self,
+        from: ReplicaId,
+    ) -> impl Iterator<Item = (ReplicaId, &Slot)> + '_ {
+        (from.0..(self.chunks.len() * CHUNK_SLOTS) as u64)
+            .filter_map(|replica| Some((ReplicaId(replica), self.get(ReplicaId(replica))?)))
+    }
+
     /// Live replicas of the chunk that holds `from`, from there on, and where the next chunk begins; `None` past the last.
     pub(crate) fn chunk_of(&self, from: ReplicaId) -> Option<(Vec<ReplicaId>, ReplicaId)> {
         let (at, first) = place(from);

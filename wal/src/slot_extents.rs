@@ -93,7 +93,7 @@ impl SlotTable {
             .collect()
     }
 
-    fn unsettle(&mut self, replica: ReplicaId) {
+    pub(crate) fn unsettle(&mut self, replica: ReplicaId) {
         if let Some(slot) = self.change(replica) {
             slot.flags |= FLAG_UNSETTLED;
         }

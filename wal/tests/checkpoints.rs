@@ -6,6 +6,7 @@ mod common;
 use common::*;
 use odradek_wal::simulation::{Driver, Operation, Random};
 use odradek_wal::*;
+use std::collections::BTreeMap;
 
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -315,4 +316,71 @@ fn a_missing_or_damaged_checkpoint_file_is_named_and_nothing_is_touched() {
     let (driver, report) = reopen(flipped, now);
     assert_eq!(driver.log.replica(replica).unwrap().log_end, Offset(1));
     assert_eq!(report.frames_replayed, 1, "from the checkpoint before");
+}
+
+/// What recovery shows.
+#[derive(Default)]
+struct Shown(BTreeMap<ReplicaId, Vec<u8>>);
+
+impl RecoveryVisitor for Shown {
+    fn cold(&mut self, replica: ReplicaId, page: &[u8]) {
+        let before = self.0.insert(replica, page.to_vec());
+        assert!(before.is_none(), "the page of {replica} came twice");
+    }
+    fn frame(&mut self, _: &FrameMeta) {}
+    fn truncated(&mut self, _: ReplicaId, _: Offset) {}
+    fn deleted(&mut self, replica: ReplicaId) {
+        self.0.remove(&replica);
+    }
+}
+
+#[test]
+fn case_09_pages_of_the_shard_lie_on_the_disk_once_a_base_has_them() {
+    const BYTES_MAX: u64 = 32 << 10;
+    let options = || LogOptions {
+        cold_bytes_max: BYTES_MAX,
+        ..options()
+    };
+    let mut driver = Driver::new(21, options());
+    for partition in 0..2_000 {
+        create(&mut driver, partition);
+    }
+    driver.settle();
+    let mut random = Random::new(21);
+    let mut expected: BTreeMap<ReplicaId, Vec<u8>> = BTreeMap::new();
+    for round in 0..60 {
+        let mut pages = Vec::new();
+        for _ in 0..100 {
+            let replica = ReplicaId(random.below(2_000));
+            if driver.log.replica(replica).is_some() {
+                let bytes = 1 + random.below(if round % 20 == 7 { 3_000 } else { 300 });
+                pages.push((replica, vec![round as u8; bytes as usize]));
+            }
+        }
+        let given: usize = pages.iter().map(|(_, page)| page.len() + 16).sum();
+        expected.extend(pages.iter().cloned());
+        driver.call(|log, now, out| log.begin_checkpoint(now, pages, out));
+        driver.settle();
+        driver.quiesce();
+        let held = driver.log.statistics().cold_memory_bytes;
+        assert!(held <= BYTES_MAX + given as u64, "{held} bytes in memory");
+        if round % 5 == 0 {
+            let replica = ReplicaId(random.below(2_000));
+            if driver.log.replica(replica).is_some() {
+                driver
+                    .call(|log, now, out| log.delete_replica(now, replica, out))
+                    .unwrap();
+                expected.remove(&replica);
+            }
+            driver.settle();
+        }
+        if round % 9 == 8 {
+            let now = driver.now;
+            let mut shown = Shown::default();
+            let opened = Driver::open(driver.crash(), options(), now, &mut shown);
+            driver = opened.map_err(|(_, error)| error).unwrap().0;
+            assert!(shown.0 == expected, "round {round}");
+        }
+    }
+    assert!(expected.len() > 1_500);
 }

@@ -185,11 +185,12 @@ fn run_options(seed: u64) -> LogOptions {
             2 << 20
         },
         extent_cache_bytes: 16 << 10,
+        cold_bytes_max: if seed.is_multiple_of(5) { 100 } else { 1 << 20 },
         retention_check_interval_ms: 500,
         rewrite_dead_percent_min: if keeps(seed) { 60 } else { 30 },
         clustered_extents_max: 1,
         edit_extents_max: 2,
-        unclustered_segments_min: 3,
+        unclustered_segments_min: 2,
         rewrite_bytes_per_second_min: if seed % 4 < 2 { 0 } else { 1 << 20 },
         ..LogOptions::default()
     }
@@ -198,8 +199,8 @@ fn run_options(seed: u64) -> LogOptions {
 struct Counting(u64);
 
 impl RecoveryVisitor for Counting {
-    fn cold(&mut self, _: ReplicaId, page: &[u8]) {
-        assert!(page.starts_with(b"cold "));
+    fn cold(&mut self, replica: ReplicaId, page: &[u8]) {
+        assert_eq!(page, format!("cold {replica}").as_bytes());
     }
     fn frame(&mut self, _: &FrameMeta) {
         self.0 += 1;
@@ -701,6 +702,7 @@ fn seeds() -> Vec<u64> {
 fn every_crash_keeps_what_was_acknowledged() {
     let mut crash_points = 0;
     let (mut rewritten, mut clustered, mut decided) = (0, 0, 0);
+    let mut extent_pages = 0;
     let seeds = seeds();
     for seed in &seeds {
         let mut run = Run::new(*seed);
@@ -714,6 +716,7 @@ fn every_crash_keeps_what_was_acknowledged() {
             run.listen();
             run.work();
             run.check_accounts(&run.driver, "after a step");
+            extent_pages += run.driver.log.statistics().extent_pages;
         }
         let statistics = run.driver.log.statistics();
         rewritten += statistics.bytes_rewritten;
@@ -730,6 +733,7 @@ fn every_crash_keeps_what_was_acknowledged() {
     );
     if seeds.len() >= 6 {
         assert!(rewritten > 0, "the workload rewrites");
+        assert!(extent_pages > 0, "the workload writes index files");
         assert!(clustered > 0, "the workload clusters");
         assert!(decided > 0, "the workload's plans drop and replace");
         assert!(crash_points >= 2_000, "only {crash_points} crash points");

@@ -207,3 +207,63 @@ fn case_09_what_lies_in_the_base_is_cut_deleted_and_counted() {
     assert!(used(&driver) <= 2, "{} of {held} are held", used(&driver));
     assert_eq!(driver.log.statistics().extents, 0);
 }
+
+#[test]
+fn case_21_a_lost_index_page_is_told_and_costs_nothing_else() {
+    let mut driver = Driver::new(8, index_options());
+    for partition in 0..REPLICAS as i32 {
+        create(&mut driver, partition);
+    }
+    driver.settle();
+    fill(&mut driver, 40);
+    let pages = driver.log.statistics().extent_pages;
+    assert!(pages >= 4, "{pages}");
+    let names = driver.disk.file_names();
+    let index = names
+        .iter()
+        .find(|name| matches!(name, FileName::Index(_)))
+        .copied()
+        .unwrap();
+    driver.disk.flip(index, 4_096 + 700, 3);
+    // A start does not look at it.
+    let (mut driver, report) = restart(driver);
+    assert!(report.undamaged());
+    let damaged = |driver: &mut Driver| -> Vec<u64> {
+        let replicas = 0..REPLICAS;
+        let lost = replicas.filter(|replica| match read(driver, ReplicaId(*replica), 0, 1) {
+            Ok(data) => {
+                assert_eq!(data.first_offset, Offset(0));
+                false
+            }
+            Err(ReadAnswer::Damaged { first, .. }) => {
+                assert_eq!(first, Offset(0));
+                true
+            }
+            Err(answer) => panic!("{answer:?} for {replica}"),
+        });
+        lost.collect()
+    };
+    let lost = damaged(&mut driver);
+    assert!((2..100).contains(&lost.len()), "{lost:?}");
+    let told = driver.take_outputs();
+    let told = told
+        .iter()
+        .filter(|output| matches!(output, Output::Damaged { file, .. } if *file == index));
+    assert!(told.count() >= lost.len());
+    // Bases go on being written, and what was lost stays told, over a start too.
+    checkpoint(&mut driver);
+    fill(&mut driver, 20);
+    let names = driver.disk.file_names();
+    assert!(!names.contains(&index), "another base is there");
+    let again = damaged(&mut driver);
+    assert!(lost.iter().all(|replica| again.contains(replica)));
+    assert!(again.len() <= lost.len() + 1, "{lost:?} {again:?}");
+    let (mut driver, _) = restart(driver);
+    assert_eq!(damaged(&mut driver), again);
+    driver.check_accounts().unwrap();
+    // The page began within the one before them, and may have ended within the one behind.
+    let (first, last) = (again[0] - 1, again[again.len() - 1] + 1);
+    for replica in (0..REPLICAS).filter(|replica| !(first..=last).contains(replica)) {
+        assert_eq!(read_all(&mut driver, ReplicaId(replica), 0).len(), 60);
+    }
+}

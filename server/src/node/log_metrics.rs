@@ -208,6 +208,11 @@ const GAUGES: &[Row] = &[
         |log| log.index_memory_bytes,
     ),
     (
+        "odradek_log_cold_memory_bytes",
+        "Memory that the shard's own pages take until a checkpoint base has them",
+        |log| log.cold_memory_bytes,
+    ),
+    (
         "odradek_log_extents",
         "Runs of a replica's records in segments",
         |log| log.extents,
