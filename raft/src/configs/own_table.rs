@@ -78,7 +78,7 @@ pub(super) const ODRADEK: &[ConfigDefinition] = &[
         ConfigType::Int,
         ConfigDefault::Null,
         Valid::Range(1, 1_024),
-        "Shards of this node, fixed when it is formatted; by default one per core.",
+        "Shards of this node, fixed when it is formatted; by default one per core, and one on two cores.",
     ),
     word(
         STRAYS_ALLOW,

@@ -113,13 +113,19 @@ impl Default for ShellOptions {
     }
 }
 
-/// Processors to pin data loops to: the first `count` of those this process may run on; fewer when there are fewer.
+/// Where `count` data loops run, fewer when there are fewer processors: each pinned to its own when they take them all; otherwise the scheduler
+/// places them, since it knows which processors others leave free.
 pub fn processors(count: usize) -> Vec<Option<usize>> {
-    probe::allowed_processors()
-        .into_iter()
-        .take(count)
-        .map(Some)
-        .collect()
+    let allowed = probe::allowed_processors();
+    if count < allowed.len() {
+        return vec![None; count];
+    }
+    allowed.into_iter().map(Some).collect()
+}
+
+/// How many processors this process may run on.
+pub fn processors_allowed() -> usize {
+    probe::allowed_processors().len()
 }
 
 /// Why the node cannot start. The text says what, where and what to do; nothing was changed.

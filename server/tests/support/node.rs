@@ -157,6 +157,8 @@ impl Node {
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file can be shared"))
             .stderr(log);
+        // Two shards wherever a test does not choose, so that requests are split and mail crosses cores on any machine.
+        command.args(["--override", "odradek.shards=2"]);
         for pair in &self.options.overrides {
             command.args(["--override", pair]);
         }
