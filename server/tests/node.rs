@@ -20,5 +20,7 @@ mod metadata_encoding;
 mod metadata_log;
 #[path = "node/requests.rs"]
 mod requests;
+#[path = "node/single_produce.rs"]
+mod single_produce;
 #[path = "node/telemetry.rs"]
 mod telemetry;

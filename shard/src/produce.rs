@@ -20,7 +20,7 @@ use crate::directory::Wait;
 use crate::message::Message;
 use crate::partition::OffsetMove;
 use crate::producers::{ProducerBatch, SequenceVerdict};
-use crate::shard::{Deadline, Shard};
+use crate::shard::Shard;
 use crate::validate::{self, BatchRefusal, BatchRules, HEAD_BYTES, PreparedBatch};
 
 /// A produce that is not answered yet. It stays until the last wait that names it is over, so that its
@@ -126,22 +126,21 @@ impl Shard {
         {
             let at_us = self.after_ms(ms);
             self.produces[produce as usize].deadline_us = Some(at_us);
-            self.deadlines.insert(at_us, Deadline::Produce(produce));
+            self.produce_deadline_us = self.produce_deadline_us.min(at_us);
         }
         self.produce_release(produce);
     }
 
     fn dispatch_part(&mut self, produce: u32, position: u32, terms: Terms, part: ProducePartition) {
         let key = part.key;
-        let batch = match self.admit(terms, part) {
-            Ok(batch) => batch,
+        let (slot, batch) = match self.admit(terms, part) {
+            Ok(admitted) => admitted,
             Err(refusal) => {
                 self.statistics.batches_refused += 1;
                 let reply = self.refused(key, refusal);
                 return self.produce_answer(produce, position, reply);
             }
         };
-        let slot = self.index[&key];
         let answer = (terms.acks != 0).then_some((produce, position));
         let directory = usize::from(self.partition(slot).directory);
         let fate = if self.directories[directory].blocked.is_empty() {
@@ -171,12 +170,12 @@ impl Shard {
     }
 
     /// What the connection's core could not check: that the partition is led here and may be written to. Kafka's order of
-    /// refusals is kept: a batch of the wrong shape is refused before anything else, its other faults last.
+    /// refusals is kept: a batch of the wrong shape is refused before anything else, its other faults last. Gives the partition's position, too.
     fn admit(
         &mut self,
         terms: Terms,
         part: ProducePartition,
-    ) -> Result<PreparedBatch, BatchRefusal> {
+    ) -> Result<(u32, PreparedBatch), BatchRefusal> {
         if let Err(refusal) = &part.batch
             && refusal.is_of_shape()
         {
@@ -198,7 +197,7 @@ impl Shard {
                 reason: "the log directory is offline".to_owned(),
             });
         }
-        part.batch
+        part.batch.map(|batch| (slot, batch))
     }
 
     /// The configuration that an append from inside is checked against.
@@ -441,16 +440,32 @@ impl Shard {
             return;
         }
         let pending = self.produces.remove(produce as usize);
-        if let Some(at_us) = pending.deadline_us {
-            self.deadlines.remove(at_us, Deadline::Produce(produce));
-        }
         if !pending.answered {
             self.answer_produce(pending.token, pending.internal, pending.replies);
         }
     }
 
+    /// Gives up on produces whose time is over. Nearly all are answered long before, so none has an entry in a queue: the first deadline of all
+    /// that ever waited is kept, and when it passes those that still wait are looked through, once in a time-out rather than once a request.
+    pub(crate) fn fire_produce_deadlines(&mut self) {
+        let now_us = self.now.monotonic_us;
+        if now_us < self.produce_deadline_us {
+            return;
+        }
+        let waiting = self.produces.iter();
+        let mut due: Vec<(u64, u32)> = waiting
+            .filter_map(|(produce, pending)| Some((pending.deadline_us?, produce as u32)))
+            .collect();
+        due.sort_unstable();
+        let over = due.partition_point(|(at_us, _)| *at_us <= now_us);
+        self.produce_deadline_us = due.get(over).map_or(u64::MAX, |(at_us, _)| *at_us);
+        for (_, produce) in due.drain(..over) {
+            self.produce_deadline(produce);
+        }
+    }
+
     /// acks=-1 waited long enough. The batches are in the log all the same, as with Kafka.
-    pub(crate) fn produce_deadline(&mut self, produce: u32) {
+    fn produce_deadline(&mut self, produce: u32) {
         let Some(pending) = self.produces.get_mut(produce as usize) else {
             return;
         };

@@ -157,6 +157,7 @@ impl Shard {
             tickets: HashMap::with_hasher(hasher.clone()),
             next_ticket: 0,
             deadlines: Deadlines::default(),
+            produce_deadline_us: u64::MAX,
             strays: Strays::default(),
             clock_doubted: false,
             coordinators: BTreeMap::new(),

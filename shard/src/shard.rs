@@ -40,8 +40,6 @@ pub(crate) struct Topic {
 pub(crate) enum Deadline {
     /// A parked fetch answers with what is there.
     Fetch(u32),
-    /// A produce with acks=-1 gives up waiting.
-    Produce(u32),
     /// A partition's producers may be forgotten.
     Producers(u32, ReplicaId),
     /// A stray's rest is over.
@@ -124,6 +122,8 @@ pub struct Shard {
     pub(crate) tickets: HashMap<u64, Ticket, FixedState>,
     pub(crate) next_ticket: u64,
     pub(crate) deadlines: Deadlines<Deadline>,
+    /// No produce gives up waiting before this.
+    pub(crate) produce_deadline_us: u64,
     pub(crate) strays: Strays,
     /// It was said that a log doubts the clock.
     pub(crate) clock_doubted: bool,
@@ -181,7 +181,8 @@ impl Shard {
         if self.directories.iter().any(Directory::gathers) {
             return Some(self.now.monotonic_us); // The next slice of a checkpoint's pages, after whatever else is there.
         }
-        self.deadlines.next_us()
+        let produces = (self.produce_deadline_us < u64::MAX).then_some(self.produce_deadline_us);
+        self.deadlines.next_us().into_iter().chain(produces).min()
     }
 
     /// Counters.
@@ -308,10 +309,10 @@ impl Shard {
     }
 
     fn fire_deadlines(&mut self) {
+        self.fire_produce_deadlines();
         while let Some(deadline) = self.deadlines.pop_due(self.now.monotonic_us) {
             match deadline {
                 Deadline::Fetch(fetch) => self.fetch_deadline(fetch),
-                Deadline::Produce(produce) => self.produce_deadline(produce),
                 Deadline::Producers(slot, replica) => self.expire_producers(slot, replica),
                 Deadline::Coordinator(number) => self.coordinator_due(number),
                 Deadline::Stray(directory, replica) => {

@@ -65,6 +65,13 @@ impl Connection {
     pub fn complete(&mut self, sequence: u64, segments: Option<Segments>) -> Segments {
         let index = (sequence - self.first_sequence) as usize;
         assert!(index < self.answers.len(), "an answer without its request");
+        let next_waits = !matches!(self.answers.get(1), Some(Answer::Ready(_) | Answer::Silent));
+        if index == 0 && next_waits {
+            // The usual case: nothing waited for this one, and nothing is moved.
+            self.answers.pop_front();
+            self.first_sequence += 1;
+            return segments.unwrap_or_default();
+        }
         self.answers[index] = segments.map_or(Answer::Silent, Answer::Ready);
         let mut ready = Segments::new();
         while let Some(front) = self.answers.front_mut() {

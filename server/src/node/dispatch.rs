@@ -15,11 +15,21 @@ use odradek_shard::{Reply, RequestToken};
 pub fn frame(
     core: &mut Core,
     (connection, listener, sequence, id): (ConnectionId, u16, u64, u64),
-    frame: Bytes,
+    mut frame: Bytes,
 ) -> Result<(), FrameRefusal> {
     let bytes = frame.len() as u64;
     let start = request::frame_start(&frame)?;
     let controller = core.options.listeners[usize::from(listener)].controller;
+    if start.api == ApiKey::Produce
+        && !controller
+        && api_row(start.api).versions().contains(start.version)
+    {
+        let ids = (connection, listener, sequence, id);
+        match api::produce::take_single(core, ids, start.version, frame) {
+            Some(other) => frame = other,
+            None => return Ok(()),
+        }
+    }
     if !served(start.api, controller) {
         return Err(FrameRefusal::UnknownApi(start.api as i16));
     }
@@ -157,6 +167,13 @@ pub fn shard_reply(core: &mut Core, token: RequestToken, reply: Reply) {
         return;
     };
     let mut events = Vec::new();
+    let (gather, reply) = match (pending.gather, reply) {
+        (Gather::SingleProduce(single), Reply::Produce(replies)) => {
+            return api::produce::finish_single(core, pending.meta, single, token, replies);
+        }
+        other => other,
+    };
+    pending.gather = gather;
     match (&mut pending.gather, reply) {
         (Gather::Produce(gather), Reply::Produce(replies)) => {
             api::produce::absorb(gather, token, replies)
@@ -211,8 +228,11 @@ fn finish(core: &mut Core, meta: RequestMeta, gather: Gather) {
         Gather::Producers(gather) => api::describe_producers::finish(core, meta, &gather),
         Gather::LogDirs(gather) => api::describe_log_dirs::finish(core, meta, gather),
         Gather::Groups(gather) => api::groups::finish(core, meta, *gather),
-        Gather::Controller(_) | Gather::Creation(_) | Gather::Telemetry => {
-            unreachable!("no shard answers these")
+        Gather::SingleProduce(_)
+        | Gather::Controller(_)
+        | Gather::Creation(_)
+        | Gather::Telemetry => {
+            unreachable!("no shard answers these, or not so")
         }
     }
 }

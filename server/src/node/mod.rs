@@ -62,6 +62,7 @@ pub const METADATA_CORE: u16 = 0;
 /// What an unfinished request gathers; which file made it says how it ends.
 pub enum Gather {
     Produce(api::produce::ProduceGather),
+    SingleProduce(api::produce::SingleProduce),
     Fetch(Box<api::fetch::FetchGather>),
     ListOffsets(api::list_offsets::ListOffsetsGather),
     Epochs(api::offset_for_leader_epoch::EpochsGather),
@@ -225,6 +226,15 @@ impl Core {
         }
     }
 
+    /// As the last thing that a handler does: a shard of this core takes the event at once, unless earlier ones wait.
+    pub(crate) fn give_to_shard(&mut self, shard: u16, event: ShardEvent) {
+        if self.work.is_empty() && routing::core_of(shard, self.options.cores) == self.index {
+            self.step_shard(shard, event);
+        } else {
+            self.send_to_shard(shard, event);
+        }
+    }
+
     /// Sends mail to a core; to itself without the detour.
     pub(crate) fn send_to_core(&mut self, to: u16, mail: Mail) {
         if to == self.index {
@@ -299,6 +309,14 @@ impl Core {
                 self.answer_nothing(&meta, true);
             }
         }
+    }
+
+    /// Sends a response that is a whole frame already, its size included.
+    pub(crate) fn respond_frame(&mut self, meta: &RequestMeta, frame: Bytes) {
+        let latency_us = self.now.monotonic_us.saturating_sub(meta.received_us);
+        self.metrics
+            .answered(meta.api, frame.len() as u64, latency_us);
+        self.complete(meta, Some(smallvec::smallvec![frame]));
     }
 
     /// Ends a request without an answer; with `close` the connection goes too.
@@ -440,6 +458,9 @@ impl Core {
     fn on_shard_action(&mut self, position: usize, action: odradek_shard::Action) {
         use odradek_shard::Action;
         match action {
+            Action::Reply { token, reply } if token.core == self.index => {
+                dispatch::shard_reply(self, token, reply);
+            }
             Action::Reply { token, reply } => {
                 self.send_to_core(token.core, Mail::ShardReply { token, reply })
             }

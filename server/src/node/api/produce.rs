@@ -2,9 +2,15 @@
 //! Batches are checked here (CRC, headers, records), on the connection's core, then split by owning shard; the shard appends
 //! and answers when durable. Not done here: transactions (their
 //! issue): a transactional id is refused with INVALID_TXN_STATE, as a write outside a transaction.
+//! `single` reads and answers what most requests are, one batch for one partition.
+
+pub mod single;
 
 use super::super::request::{FrameRefusal, Request, RequestMeta, read_body};
 use super::super::{Core, Gather, TopicFound};
+use crate::machine::ConnectionId;
+use bytes::{Buf, Bytes};
+use odradek_protocol::ApiKey;
 use odradek_protocol::messages::ProduceRequest;
 use odradek_protocol::messages::produce_request::TopicProduceData;
 use odradek_protocol::messages::produce_response::{
@@ -23,8 +29,18 @@ use odradek_wal::TopicId;
 const TOPIC_ID_VERSION: i16 = 13;
 /// From this version on an answer may name the leader (KIP-951).
 const LEADER_HINT_VERSION: i16 = 10;
+/// Kafka lets its admin client write to internal topics, known by this client id.
+const ADMIN_CLIENT_ID: &str = "__admin_client";
 /// From this version on zstd is allowed (KIP-110).
 const ZSTD_VERSION: i16 = 7;
+
+/// A produce of one batch under way: what its answer says besides the shard's.
+pub struct SingleProduce {
+    topic_id: Uuid,
+    /// In versions that name topics.
+    name: Option<StrBytes>,
+    acks: i16,
+}
 
 /// A produce under way: the answer as far as it is known, and which places each shard fills.
 pub struct ProduceGather {
@@ -32,6 +48,112 @@ pub struct ProduceGather {
     response: ProduceResponse,
     /// By part number: topic and partition positions in the answer, in the order of the command.
     places: Vec<Vec<(u32, u32)>>,
+}
+
+/// Takes a frame that is one batch for one partition that is there; gives any other back.
+pub fn take_single(
+    core: &mut Core,
+    (connection, listener, sequence, id): (ConnectionId, u16, u64, u64),
+    version: i16,
+    mut frame: Bytes,
+) -> Option<Bytes> {
+    let Some(request) = single::read(&frame, version) else {
+        return Some(frame);
+    };
+    let found = match request.topic {
+        single::TopicKey::Id(id) => core.topic_by_id(id),
+        single::TopicKey::Name(name) => core.topic_by_name(name),
+    };
+    let found = found.filter(|found| {
+        (0..found.partitions).contains(&request.partition) && !is_internal(&found.name)
+    });
+    let Some(found) = found else {
+        return Some(frame);
+    };
+    core.metrics.requested(ApiKey::Produce, frame.len() as u64);
+    let meta = RequestMeta {
+        id,
+        connection,
+        sequence,
+        api: ApiKey::Produce,
+        version,
+        correlation_id: request.correlation_id,
+        client_id: None,
+        listener,
+        received_us: core.now().monotonic_us,
+    };
+    let config = core.produce_config(&found);
+    let rules = BatchRules {
+        config: &config,
+        now_ms: core.now().wall_ms,
+        zstd_allowed: true,
+        decompressed_bytes_max: core.options.decompressed_batch_bytes_max,
+        internal: false,
+    };
+    let (acks, timeout_ms, partition) = (request.acks, request.timeout_ms, request.partition);
+    let (begin, end) = request.records;
+    frame.truncate(end);
+    frame.advance(begin);
+    let command = ProduceCommand {
+        token: core.token(&meta, 0),
+        acks,
+        timeout_ms,
+        partitions: vec![ProducePartition {
+            key: PartitionKey {
+                topic_id: TopicId(found.id.0),
+                partition,
+            },
+            batch: prepare(Some(frame), &rules),
+        }],
+    };
+    let shard = core.shard_of(found.id, partition);
+    let single = SingleProduce {
+        topic_id: found.id,
+        name: (version < TOPIC_ID_VERSION).then_some(found.name),
+        acks,
+    };
+    core.wait(meta, Gather::SingleProduce(single), 1);
+    core.give_to_shard(shard, Event::Produce(command));
+    None
+}
+
+/// Answers a produce of one batch. One with an error is answered as any other: it may have to say more.
+pub fn finish_single(
+    core: &mut Core,
+    meta: RequestMeta,
+    single: SingleProduce,
+    token: RequestToken,
+    replies: Vec<ProducePartitionReply>,
+) {
+    if let [reply] = &replies[..]
+        && reply.error == ErrorCode::None
+    {
+        let topic = match &single.name {
+            Some(name) => single::TopicKey::Name(name),
+            None => single::TopicKey::Id(single.topic_id),
+        };
+        let frame = single::answer(meta.correlation_id, topic, reply);
+        return core.respond_frame(&meta, frame);
+    }
+    let mut topic = TopicProduceResponse {
+        name: single.name.unwrap_or_default(),
+        ..TopicProduceResponse::default()
+    };
+    if meta.version >= TOPIC_ID_VERSION {
+        topic.topic_id = single.topic_id;
+    }
+    let answers = replies.iter();
+    topic.partition_responses = answers
+        .map(|reply| refused(reply.key.partition, reply.error))
+        .collect();
+    let mut gather = ProduceGather {
+        acks: single.acks,
+        places: vec![(0..replies.len()).map(|place| (0, place as u32)).collect()],
+        response: ProduceResponse::default(),
+    };
+    gather.response.responses.push(topic);
+    absorb(&mut gather, token, replies);
+    finish(core, meta, gather);
 }
 
 pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal> {
@@ -288,7 +410,6 @@ pub fn is_internal(name: &str) -> bool {
     )
 }
 
-/// Kafka lets its admin client write to internal topics, known by this client id.
 fn is_admin(meta: &RequestMeta) -> bool {
-    meta.client_id.as_deref() == Some("__admin_client")
+    meta.client_id.as_deref() == Some(ADMIN_CLIENT_ID)
 }
