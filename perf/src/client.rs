@@ -5,9 +5,11 @@ use bytes::Bytes;
 use odradek_protocol::api::{request_header_version, response_header_version};
 use odradek_protocol::codec::{Reader, Writer};
 use odradek_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest, CreatePartitionsResponse,
+    CreateTopicsRequest, CreateTopicsResponse, InitProducerIdRequest, InitProducerIdResponse,
     MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader,
-    create_topics_request::CreatableTopic, metadata_request::MetadataRequestTopic,
+    create_partitions_request::CreatePartitionsTopic, create_topics_request::CreatableTopic,
+    metadata_request::MetadataRequestTopic,
 };
 use odradek_protocol::{ApiKey, Message, StrBytes, Uuid};
 use std::collections::BTreeMap;
@@ -20,6 +22,9 @@ pub const CLIENT_ID: &str = "odradek-perf";
 
 /// The longest answer that is read, bytes.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Partitions made in one request: Kafka takes no more than 10,000 records in one change of its metadata.
+const PARTITIONS_AT_ONCE_MAX: i32 = 9_000;
 
 /// How long one call may take.
 const CALL_SECONDS_MAX: u64 = 30;
@@ -279,11 +284,12 @@ impl Client {
         }))
     }
 
+    /// Makes the topic, with partitions beyond what one request may make added step by step.
     fn create_topic(&mut self, name: &str, partitions: i32) -> Result<(), PerfError> {
         let request = CreateTopicsRequest {
             topics: vec![CreatableTopic {
                 name: name.into(),
-                num_partitions: partitions,
+                num_partitions: partitions.min(PARTITIONS_AT_ONCE_MAX),
                 replication_factor: 1,
                 ..Default::default()
             }],
@@ -296,7 +302,61 @@ impl Client {
             .first()
             .ok_or_else(|| PerfError::Protocol("CreateTopics: the topic is missing".into()))?;
         let message = topic.error_message.as_ref().map(|text| text.to_string());
-        refuse(&format!("CreateTopics {name}"), topic.error_code, message)
+        refuse(&format!("CreateTopics {name}"), topic.error_code, message)?;
+        let mut made = partitions.min(PARTITIONS_AT_ONCE_MAX);
+        while made < partitions {
+            made = partitions.min(made + PARTITIONS_AT_ONCE_MAX);
+            self.grow_topic(name, made)?;
+        }
+        Ok(())
+    }
+
+    fn grow_topic(&mut self, name: &str, partitions: i32) -> Result<(), PerfError> {
+        let request = CreatePartitionsRequest {
+            topics: vec![CreatePartitionsTopic {
+                name: name.into(),
+                count: partitions,
+                assignments: None,
+                ..Default::default()
+            }],
+            timeout_ms: 30_000,
+            ..Default::default()
+        };
+        let answer: CreatePartitionsResponse = self.call(ApiKey::CreatePartitions, &request)?;
+        let topic = answer
+            .results
+            .first()
+            .ok_or_else(|| PerfError::Protocol("CreatePartitions: the topic is missing".into()))?;
+        let message = topic.error_message.as_ref().map(|text| text.to_string());
+        let what = format!("CreatePartitions {name}, {partitions} in all");
+        refuse(&what, topic.error_code, message)
+    }
+
+    /// A new idempotent producer: its id and epoch.
+    ///
+    /// # Errors
+    /// When the server refuses, or has no ids to give for 30 s.
+    pub fn init_producer_id(&mut self) -> Result<(i64, i16), PerfError> {
+        const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
+        const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+        let deadline = Instant::now() + Duration::from_secs(CALL_SECONDS_MAX);
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: 60_000,
+            ..Default::default()
+        };
+        loop {
+            let answer: InitProducerIdResponse = self.call(ApiKey::InitProducerId, &request)?;
+            let later = matches!(
+                answer.error_code,
+                COORDINATOR_LOAD_IN_PROGRESS | COORDINATOR_NOT_AVAILABLE
+            );
+            if !later || Instant::now() > deadline {
+                refuse("InitProducerId", answer.error_code, None)?;
+                return Ok((answer.producer_id, answer.producer_epoch));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
