@@ -1,6 +1,7 @@
 //! The command `load`: produce load over the wire, and what it cost the server. `driver` carries it, `report` shows it.
 
 use crate::PerfError;
+use crate::arrivals::{Arrivals, Consumer, Progress};
 use crate::batch::{self, BatchShape, PreparedBatch};
 use crate::client::{Client, Topic};
 use crate::connection::Producer;
@@ -8,7 +9,7 @@ use crate::driver::{self, Pace, Phase, Shared, Start, Tally, Work};
 use crate::error::error_name;
 use crate::frames::{PartitionRing, ProduceShape, Template};
 use crate::process::{self, Usage};
-use crate::report::{Conditions, Latency, LoadReport, OpenLoop, ServerCost, ratio};
+use crate::report::{ArrivalFigures, Conditions, Latency, LoadReport, OpenLoop, ServerCost, ratio};
 use odradek_protocol::ApiKey;
 use odradek_protocol::records::Compression;
 use std::collections::BTreeMap;
@@ -32,6 +33,12 @@ pub struct LoadOptions {
     /// Batches in each request, each to a partition of its own.
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub partitions_per_request: u32,
+    /// `produce`, or `end-to-end`: consumers fetch what is written, and the report also says how long it took to arrive.
+    #[arg(long, value_name = "MODE", default_value = "produce")]
+    pub mode: Mode,
+    /// With --mode end-to-end: consumers, each a connection with a fetch session; the partitions are shared out among them.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = at_least_one)]
+    pub consumers: usize,
     /// Connections to the server.
     #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = at_least_one)]
     pub connections: usize,
@@ -90,11 +97,21 @@ pub struct LoadOptions {
     pub quiet: bool,
 }
 
+/// What the load consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// Requests to store batches.
+    Produce,
+    /// The same, and consumers that fetch them.
+    EndToEnd,
+}
+
 const EXAMPLES: &str = "Examples:\n  \
 odradek-perf load --batch-bytes 1024 --connections 8 --in-flight 32      many small requests, as fast as they go\n  \
 odradek-perf load --rate 2000 --in-flight 64 --seconds 60                latency at a rate, stalls included\n  \
 odradek-perf load --partitions 10000 --partitions-per-request 50         many partitions\n  \
 odradek-perf load --idempotent --compression zstd --keys 1000            what a careful producer sends\n  \
+odradek-perf load --mode end-to-end --rate 1000 --batch-bytes 1024       from a producer to a consumer\n  \
 odradek-perf load --acks 0                                               what the server takes in without a word\n\n\
 In a closed loop a server that stalls is asked less, so its latency looks better than it is; with --rate it does not.\n\
 --in-flight still bounds what is on the way: let it be so large that the rate can be held, or late requests wait here.";
@@ -118,7 +135,8 @@ fn parse_compression(text: &str) -> Result<Compression, String> {
     known.ok_or_else(|| "`none`, `gzip`, `snappy`, `lz4` or `zstd`".into())
 }
 
-fn parse_seconds(text: &str) -> Result<f64, String> {
+/// Seconds on a command line.
+pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
         _ => Err("seconds, from 0 to 86400".into()),
@@ -134,7 +152,8 @@ fn parse_acks(text: &str) -> Result<i16, String> {
     }
 }
 
-fn parse_label(text: &str) -> Result<(String, String), String> {
+/// A label on a command line.
+pub(crate) fn parse_label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
         _ => Err("KEY=VALUE".into()),
@@ -181,17 +200,35 @@ pub fn run(options: &LoadOptions, stop: &AtomicBool) -> Result<LoadReport, PerfE
         acks: options.acks,
         version,
         idempotent: options.idempotent,
-        stamped: false,
+        stamped: options.mode == Mode::EndToEnd,
     };
+    let stamp_at = batches[0].stamp_at;
+    if produce.stamped && stamp_at.is_none() {
+        return Err(PerfError::Options(
+            "--mode end-to-end keeps a time in the first value of each batch: that takes values of at least 8 bytes and \
+             --compression none"
+                .into(),
+        ));
+    }
     let conditions = conditions(options, &batches, version);
     let template = Template::build(&topic, batches, produce)?;
-    let (window, tally) = drive(options, &topic, &template, conditions.threads, stop)?;
-    Ok(report(options, conditions, &topic, &window, &tally))
+    let run = Run {
+        options,
+        topic: &topic,
+        template: &template,
+        stamp_at: stamp_at.filter(|_| produce.stamped),
+    };
+    let measured = run.drive(conditions.threads, stop)?;
+    Ok(report(options, conditions, &topic, &measured))
 }
 
 fn conditions(options: &LoadOptions, batches: &[PreparedBatch], version: i16) -> Conditions {
     let bytes: usize = batches.iter().map(|batch| batch.bytes.len()).sum();
     Conditions {
+        consumers: match options.mode {
+            Mode::Produce => 0,
+            Mode::EndToEnd => options.consumers.min(options.partitions as usize),
+        },
         connections: options.connections,
         in_flight: options.in_flight,
         partitions: options.partitions,
@@ -212,38 +249,96 @@ fn conditions(options: &LoadOptions, batches: &[PreparedBatch], version: i16) ->
     }
 }
 
-fn drive(
-    options: &LoadOptions,
-    topic: &Topic,
-    template: &Template,
-    threads: usize,
-    stop: &AtomicBool,
-) -> Result<(Window, Tally), PerfError> {
-    if options.rate.is_some() {
-        // Threads started from here on wake when a request is due, not 50 us later; where that is refused, they do not.
-        let _ = std::fs::write("/proc/self/timerslack_ns", "1");
-    }
-    let shares = connect(options, topic, threads)?;
-    let shared = Shared::default();
-    std::thread::scope(|scope| {
-        let loops: Vec<_> = shares
-            .into_iter()
-            .map(|share| {
-                let work = work(options, topic, template, share.len());
-                let shared = &shared;
-                scope.spawn(move || driver::run(share, work, shared))
-            })
-            .collect();
-        let window = watch(options, &shared, template, stop);
-        // Whatever the watching met, the loops must learn that it is over, or the scope waits for them for ever.
-        shared.enter(Phase::Draining);
-        let mut sum = Tally::default();
-        for handle in loops {
-            let tally = handle.join().expect("a load thread does not panic");
-            sum.add(&tally?);
+/// What was measured.
+struct Measured {
+    window: Window,
+    tally: Tally,
+    arrivals: Option<Arrivals>,
+}
+
+/// One run, ready to begin.
+struct Run<'a> {
+    options: &'a LoadOptions,
+    topic: &'a Topic,
+    template: &'a Template,
+    /// Where consumers find the time of sending, when there are consumers.
+    stamp_at: Option<usize>,
+}
+
+impl Run<'_> {
+    fn drive(&self, threads: usize, stop: &AtomicBool) -> Result<Measured, PerfError> {
+        let (options, topic, template) = (self.options, self.topic, self.template);
+        if options.rate.is_some() {
+            // Threads started from here on wake when a request is due, not 50 us later; where that is refused, they do not.
+            let _ = std::fs::write("/proc/self/timerslack_ns", "1");
         }
-        Ok((window?, sum))
-    })
+        let consumers = self.consumers()?;
+        let shares = connect(options, topic, threads)?;
+        let (shared, progress) = (Shared::default(), Progress::default());
+        std::thread::scope(|scope| {
+            let (shared, progress) = (&shared, &progress);
+            let consumers: Vec<_> = consumers
+                .into_iter()
+                .map(|consumer| scope.spawn(move || consumer.run(shared, progress)))
+                .collect();
+            let loops: Vec<_> = shares
+                .into_iter()
+                .map(|share| {
+                    let work = work(options, topic, template, share.len());
+                    scope.spawn(move || driver::run(share, work, shared))
+                })
+                .collect();
+            let window = watch(options, shared, template, stop);
+            // Whatever the watching met, the others must learn that it is over, or the scope waits for them for ever.
+            shared.enter(Phase::Draining);
+            let mut tally = Ok(Tally::default());
+            for handle in loops {
+                let counted = handle.join().expect("a load thread does not panic");
+                tally =
+                    tally.and_then(|mut sum: Tally| counted.map(|it| sum.add(&it)).map(|()| sum));
+            }
+            if let Ok(tally) = &tally {
+                self.await_arrivals(tally.stored_batches, progress);
+            }
+            progress.over.store(true, Ordering::Release);
+            let mut arrivals = Arrivals::default();
+            for handle in consumers {
+                arrivals.add(&handle.join().expect("a consumer does not panic")?);
+            }
+            Ok(Measured {
+                window: window?,
+                tally: tally?,
+                arrivals: self.stamp_at.map(|_| arrivals),
+            })
+        })
+    }
+
+    fn consumers(&self) -> Result<Vec<Consumer>, PerfError> {
+        let Some(stamp_at) = self.stamp_at else {
+            return Ok(Vec::new());
+        };
+        let count = self.options.consumers.min(self.topic.partitions as usize) as u32;
+        (0..count)
+            .map(|index| Consumer::connect(self.topic, index, count, stamp_at))
+            .collect()
+    }
+
+    /// Waits until all that was stored has arrived, or nothing has for a while.
+    fn await_arrivals(&self, stored: u64, progress: &Progress) {
+        let patience = Duration::from_secs_f64(self.options.silence_seconds);
+        let (mut seen, mut since) = (0, Instant::now());
+        loop {
+            let came = progress.batches.load(Ordering::Acquire);
+            let failed = progress.failed.load(Ordering::Acquire);
+            if self.stamp_at.is_none() || came >= stored || failed || since.elapsed() > patience {
+                return;
+            }
+            if came > seen {
+                (seen, since) = (came, Instant::now());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
 }
 
 /// What a loop with so many of the connections does.
@@ -320,7 +415,7 @@ fn watch(
     template: &Template,
     stop: &AtomicBool,
 ) -> Result<Window, PerfError> {
-    let mut progress = Progress::new(options, template);
+    let mut progress = ProgressLines::new(options, template);
     progress.wait(options.warm_up_seconds, "warm-up", shared, stop);
     let begin = read(options.server_pid)?;
     shared.enter(Phase::Measuring);
@@ -343,7 +438,7 @@ fn read(server_pid: Option<u32>) -> Result<Reading, PerfError> {
 }
 
 /// A line each second on standard error.
-struct Progress {
+struct ProgressLines {
     quiet: bool,
     request_batch_bytes: f64,
     began: Instant,
@@ -351,7 +446,7 @@ struct Progress {
     said_stored: u64,
 }
 
-impl Progress {
+impl ProgressLines {
     fn new(options: &LoadOptions, template: &Template) -> Self {
         let now = Instant::now();
         let batch_bytes = template.batch(0).bytes.len();
@@ -362,7 +457,7 @@ impl Progress {
                 options.connections, options.in_flight, options.partitions, options.topic,
             );
         }
-        Progress {
+        ProgressLines {
             quiet: options.quiet,
             request_batch_bytes: batch_bytes as f64 * f64::from(per_request),
             began: now,
@@ -410,9 +505,9 @@ fn report(
     options: &LoadOptions,
     conditions: Conditions,
     topic: &Topic,
-    window: &Window,
-    tally: &Tally,
+    measured: &Measured,
 ) -> LoadReport {
+    let (window, tally) = (&measured.window, &measured.tally);
     let seconds = (window.end.at - window.begin.at).as_secs_f64();
     let bytes = tally.bytes;
     let load_cpu_seconds = window.end.ours.cpu_seconds - window.begin.ours.cpu_seconds;
@@ -434,6 +529,12 @@ fn report(
         latency: Latency::of(&tally.latency_ns),
         errors: named(&tally.errors),
         warm_up_errors: named(&tally.warm_up_errors),
+        arrivals: measured.arrivals.as_ref().map(|arrivals| ArrivalFigures {
+            latency: Latency::of(&arrivals.latency_ns),
+            batches: arrivals.batches,
+            missing_batches: tally.stored_batches.saturating_sub(arrivals.batches),
+            fetch_requests: arrivals.fetches,
+        }),
         open_loop: options.rate.map(|_| OpenLoop {
             backlog_requests_max: tally.backlog_seen_max,
             given_up_requests: tally.overflowed,

@@ -9,7 +9,10 @@ use std::fmt;
 /// What was asked of a produce run: two runs are comparable when these are equal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conditions {
-    /// Connections to the server.
+    /// Consumers that fetch what is written; 0 when it is only produced.
+    #[serde(default)]
+    pub consumers: usize,
+    /// Connections to the server that produce.
     pub connections: usize,
     /// Requests in hand on each.
     pub in_flight: usize,
@@ -58,6 +61,19 @@ fn one() -> u32 {
 
 fn no_compression() -> String {
     "none".into()
+}
+
+/// What consumers got of what was written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArrivalFigures {
+    /// From when a request was due (in a closed loop: handed to its connection) up to its batch's arrival at the consumer.
+    pub latency: Latency,
+    /// Batches that arrived, from the start on.
+    pub batches: u64,
+    /// Batches that were stored and did not arrive, though they were waited for.
+    pub missing_batches: u64,
+    /// Fetch requests it took.
+    pub fetch_requests: u64,
 }
 
 /// How far an open loop fell behind.
@@ -171,6 +187,9 @@ pub struct LoadReport {
     pub megabytes_per_second: f64,
     /// How long they took, those included that were on their way when the measuring ended.
     pub latency: Latency,
+    /// What consumers got, in an end-to-end run.
+    #[serde(default)]
+    pub arrivals: Option<ArrivalFigures>,
     /// How far an open loop fell behind.
     #[serde(default)]
     pub open_loop: Option<OpenLoop>,
@@ -192,8 +211,19 @@ pub struct LoadReport {
     pub interrupted: bool,
 }
 
+impl LoadReport {
+    /// Whether batches were refused since the warm-up, or stored and then lost.
+    pub fn has_errors(&self) -> bool {
+        let missing = |arrivals: &ArrivalFigures| arrivals.missing_batches > 0;
+        !self.errors.is_empty() || self.arrivals.as_ref().is_some_and(missing)
+    }
+}
+
 impl fmt::Display for Conditions {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.consumers > 0 {
+            write!(to, "{} consumers, ", self.consumers)?;
+        }
         write!(
             to,
             "{} connections x {} in flight, {} partitions, ",
@@ -244,6 +274,9 @@ impl fmt::Display for LoadReport {
             _ => "",
         };
         writeln!(to, "latency     {}{measured}", self.latency)?;
+        if let Some(arrivals) = &self.arrivals {
+            writeln!(to, "arrivals    {arrivals}")?;
+        }
         if let Some(open_loop) = &self.open_loop {
             writeln!(to, "open loop   {open_loop}")?;
         }
@@ -283,6 +316,20 @@ impl fmt::Display for Latency {
             time(self.p99_9_us),
             time(self.max_us),
         )
+    }
+}
+
+impl fmt::Display for ArrivalFigures {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            to,
+            "{}  ({} batches by {} fetches)",
+            self.latency, self.batches, self.fetch_requests
+        )?;
+        match self.missing_batches {
+            0 => Ok(()),
+            missing => write!(to, "  {missing} BATCHES MISSING"),
+        }
     }
 }
 
