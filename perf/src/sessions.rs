@@ -103,7 +103,7 @@ pub struct SessionsReport {
     pub measured_seconds: f64,
     /// Sessions begun from the start on: more than consumers means that the server gave some up.
     pub sessions_begun: u64,
-    /// Consumers whose last answer named no session.
+    /// Fetch requests answered while measuring.
     pub fetches: u64,
     /// The same each second.
     pub fetches_per_second: f64,
@@ -228,7 +228,15 @@ pub fn run(options: &SessionsOptions, stop: &AtomicBool) -> Result<SessionsRepor
         }
         trickle.join().expect("the trickle does not panic")?;
         let (begin, end) = window?;
-        Ok(report(options, each, shared, &begin, &end, &latency_ns, stop))
+        Ok(report(
+            options,
+            each,
+            shared,
+            &begin,
+            &end,
+            &latency_ns,
+            stop,
+        ))
     })
 }
 
@@ -242,11 +250,7 @@ fn each(options: &SessionsOptions) -> u32 {
 }
 
 /// Waits until every consumer has its session.
-fn watch(
-    options: &SessionsOptions,
-    shared: &Shared,
-    stop: &AtomicBool,
-) -> Result<(), PerfError> {
+fn watch(options: &SessionsOptions, shared: &Shared, stop: &AtomicBool) -> Result<(), PerfError> {
     let deadline = Instant::now() + Duration::from_secs(BEGIN_SECONDS_MAX);
     loop {
         let ready = shared.ready.load(Ordering::Acquire);
@@ -326,6 +330,8 @@ fn consume(
         session: true,
     };
     let mut fetcher = Fetcher::connect(topic, ring, positions, limits)?;
+    let stamp_at = batch::build(batch::RECORD_BYTES, 0)?.stamp_at;
+    let stamp_at = stamp_at.expect("a value of nearly 1 KiB holds a time");
     let mut latency_ns = latency_histogram();
     let mut answers = 0;
     while shared.goes_on() {
@@ -338,7 +344,7 @@ fn consume(
                 None,
             )?;
             let records = partition.records.as_deref().unwrap_or_default();
-            if let Some((next, stamp_ns)) = batch::last_stamp(records) {
+            if let Some((next, stamp_ns)) = batch::last_stamp(records, stamp_at) {
                 let waited = shared.now_ns().saturating_sub(stamp_ns);
                 if shared.measuring.load(Ordering::Acquire) {
                     latency_ns.saturating_record(waited);
@@ -395,7 +401,11 @@ fn trickle(options: &SessionsOptions, topic: &Topic, shared: &Shared) -> Result<
             ..Default::default()
         };
         let answer: ProduceResponse = client.call(ApiKey::Produce, &request)?;
-        for stored in answer.responses.iter().flat_map(|it| &it.partition_responses) {
+        for stored in answer
+            .responses
+            .iter()
+            .flat_map(|it| &it.partition_responses)
+        {
             refuse("Produce", stored.error_code, None)?;
         }
         number += 1;
@@ -417,7 +427,8 @@ fn report(
     let both = begin.server.zip(end.server);
     let bytes = (end.arrived - begin.arrived) * batch::RECORD_BYTES as u64;
     let server = options.server_pid.zip(both);
-    let server = server.map(|(pid, (before, after))| ServerCost::between(pid, &before.0, &after.0, bytes));
+    let server =
+        server.map(|(pid, (before, after))| ServerCost::between(pid, &before.0, &after.0, bytes));
     SessionsReport {
         labels: options.labels.iter().cloned().collect(),
         partitions: options.partitions,
