@@ -5,6 +5,7 @@ use odradek_perf::PerfError;
 use odradek_perf::fetch::{self, FetchOptions};
 use odradek_perf::load::{self, LoadOptions};
 use odradek_perf::metadata::{self, MetadataOptions};
+use odradek_perf::sessions::{self, SessionsOptions};
 use odradek_perf::summary::{self, SummaryOptions};
 use serde::Serialize;
 use std::fmt::Display;
@@ -25,18 +26,22 @@ Produce for 10 s:    odradek-perf load --bootstrap 127.0.0.1:9092 --topic t --ba
 With the cost:       odradek-perf load --topic t --server-pid $(pidof odradek)\n\
 Many small requests: odradek-perf load --topic t --batch-bytes 1024 --connections 8 --in-flight 32\n\
 Read it all back:    odradek-perf fetch --topic t\n\
+At a given rate:     odradek-perf load --topic t --rate 2000 --in-flight 64\n\
+Many consumers:      odradek-perf sessions --server-pid $(pidof odradek)\n\
 All the metadata:    odradek-perf metadata --partitions 100000 --server-pid $(pidof odradek)\n\
 Two servers:         scripts/perf-produce\n\n\
 MB and GB are powers of ten. Bytes are those of record batches; what the protocol adds around them is not counted. \
 Latency is from handing a request to its connection up to its answer, in a closed loop: a server that stalls is asked less, \
-so compare throughput with it. Ctrl-C reports what was measured so far.";
+so compare throughput with it, or give a --rate: then it is from when the request was due. Ctrl-C reports what was measured so far.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Produce: throughput, latency, errors, and the server's CPU, memory and disk writes.
     Load(LoadOptions),
-    /// Read a topic from its start to its end, and check every batch.
+    /// Read a topic, once or for a time, and check its batches: throughput, and the server's CPU and memory.
     Fetch(FetchOptions),
+    /// Let many consumers wait on many mostly idle partitions: what fetch sessions cost the server.
+    Sessions(SessionsOptions),
     /// Ask for the metadata of all topics, over many partitions: latency, and the server's CPU for each answer.
     Metadata(MetadataOptions),
     /// Make one table, and one results file, of many load reports.
@@ -57,9 +62,7 @@ fn main() -> ExitCode {
     match CommandLine::parse().command {
         Command::Load(options) => {
             let report = load::run(&options, &stop);
-            let bad = report
-                .as_ref()
-                .is_ok_and(|report| !report.errors.is_empty());
+            let bad = report.as_ref().is_ok_and(|report| report.has_errors());
             show(report, options.json, bad)
         }
         Command::Fetch(options) => {
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
             let bad = report.as_ref().is_ok_and(|report| report.problems > 0);
             show(report, options.json, bad)
         }
+        Command::Sessions(options) => show(sessions::run(&options, &stop), options.json, false),
         Command::Metadata(options) => show(metadata::run(&options, &stop), options.json, false),
         Command::Summary(options) => match summary::run(&options) {
             Ok(table) => {
