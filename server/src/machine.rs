@@ -58,8 +58,8 @@ pub enum MachineEvent<Mail> {
         /// Index into the configured listeners.
         listener: u16,
     },
-    /// One whole frame, without its 4-byte size; 0 bytes up to `socket.request.max.bytes`. The bytes may share a buffer of up to 32 KiB with
-    /// other frames: copy what outlives the request.
+    /// One whole frame, without its 4-byte size; 0 bytes up to `socket.request.max.bytes`. The bytes may share a receive buffer with
+    /// other frames, and of a produce they may be that buffer itself: copy what outlives the request.
     Frame {
         connection: ConnectionId,
         frame: Bytes,

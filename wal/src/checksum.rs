@@ -55,9 +55,10 @@ pub(crate) fn combine(first: u32, second: u32, second_bytes: usize) -> u32 {
     multiply(power, first) ^ second
 }
 
-/// The plain CRC.
+/// The plain CRC. (At 16 KiB `crc-fast` takes 0.27 µs where `crc32c` takes 0.92, on a processor with AVX-512; only the latter can go on from an
+/// earlier value.)
 pub(crate) fn plain(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
+    crc_fast::crc32_iscsi(bytes)
 }
 
 /// The CRC of bytes at a place: seeded by the nonce of the segment and the position in the file, so that recycled, forged and misdirected

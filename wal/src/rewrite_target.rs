@@ -2,6 +2,7 @@
 //! when the next extent does not fit, then named by edits, a bounded number of extents at a time. `rewrite.rs` has the job around it.
 
 use crate::buffer::AlignedBuffer;
+use crate::checksum::plain;
 use crate::control::MovedExtent;
 use crate::footer::{FooterWriter, IndexEntry, footer_bytes_max};
 use crate::io::{BLOCK_BYTES, FileName, IoClass, IoFailure, Output};
@@ -361,7 +362,7 @@ fn replace_frame(
             ..meta
         },
         payload_bytes: payload.len() as u32,
-        payload_crc: crc32c::crc32c(payload),
+        payload_crc: plain(payload),
     }
     .encode(&mut replaced);
     let entry = IndexEntry {

@@ -183,7 +183,7 @@ pub fn verify_crc(batch: &[u8]) -> Result<(), BatchError> {
         });
     };
     let stored = u32::from_be_bytes(field(header, 17));
-    let computed = crc32c::crc32c(&batch[CRC_START..]);
+    let computed = crc_fast::crc32_iscsi(&batch[CRC_START..]);
     if stored != computed {
         return Err(BatchError::BadCrc { stored, computed });
     }
@@ -192,7 +192,7 @@ pub fn verify_crc(batch: &[u8]) -> Result<(), BatchError> {
 
 /// Writes the CRC of exactly one batch into its header and returns it. `batch` holds a header at least.
 pub fn recompute_crc(batch: &mut [u8]) -> u32 {
-    let crc = crc32c::crc32c(&batch[CRC_START..]);
+    let crc = crc_fast::crc32_iscsi(&batch[CRC_START..]);
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
     crc
 }

@@ -7,6 +7,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use io_uring::types::BufRingEntry;
@@ -120,6 +121,11 @@ struct Region {
     bytes: usize,
 }
 
+// SAFETY: the mapping is owned by the value alone and unmapped once, by whichever thread drops it; nothing about it belongs to a thread.
+unsafe impl Send for Region {}
+// SAFETY: a shared region is only read, in the parts that its owner lent; the kernel writes to others.
+unsafe impl Sync for Region {}
+
 impl Region {
     fn new(bytes: usize) -> io::Result<Self> {
         let bytes = bytes.next_multiple_of(ALIGNMENT_BYTES);
@@ -151,11 +157,40 @@ impl Drop for Region {
 /// The ring through which the kernel takes receive buffers and the buffers themselves. Must outlive the `IoUring` it is registered with.
 pub(super) struct ReceiveBuffers {
     entries: Region,
-    data: Region,
+    data: Arc<Region>,
     count: u16,
     buffer_bytes: u32,
     /// Our copy of the tail that the kernel reads.
     tail: u16,
+    /// Buffers that others read in place.
+    lent: u16,
+    returned: Arc<Returned>,
+}
+
+/// Buffers that were lent and that nobody reads any more.
+type Returned = Mutex<Vec<u16>>;
+
+/// A receive buffer while others read what came in it; it returns when the last of them lets go, on whatever thread.
+struct LentBuffer {
+    data: Arc<Region>,
+    start: usize,
+    length: usize,
+    id: u16,
+    returned: Arc<Returned>,
+}
+
+impl AsRef<[u8]> for LentBuffer {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: inside the region (`lend` checked it), and the kernel does not get the buffer before this is dropped.
+        unsafe { std::slice::from_raw_parts(self.data.start.as_ptr().add(self.start), self.length) }
+    }
+}
+
+impl Drop for LentBuffer {
+    fn drop(&mut self) {
+        let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+        returned.push(self.id);
+    }
 }
 
 impl ReceiveBuffers {
@@ -166,10 +201,12 @@ impl ReceiveBuffers {
         let data = Region::new(usize::from(count) * buffer_bytes as usize)?;
         Ok(Self {
             entries,
-            data,
+            data: Arc::new(data),
             count,
             buffer_bytes,
             tail: 0,
+            lent: 0,
+            returned: Arc::default(),
         })
     }
 
@@ -192,6 +229,40 @@ impl ReceiveBuffers {
     /// Gives one buffer back to the kernel.
     pub(super) fn give_back(&mut self, id: u16) {
         self.put(id);
+        self.publish();
+    }
+
+    /// What the kernel put into a buffer, to be read in place for as long as it takes. None when half of the buffers are lent: whoever keeps
+    /// them must not keep the sockets from being read. A buffer that was lent is not given back.
+    pub(super) fn lend(&mut self, id: u16, length: usize) -> Option<Bytes> {
+        assert!(id < self.count && length <= self.buffer_bytes as usize);
+        if self.lent >= self.count / 2 {
+            return None;
+        }
+        self.lent += 1;
+        Some(Bytes::from_owner(LentBuffer {
+            data: Arc::clone(&self.data),
+            start: usize::from(id) * self.buffer_bytes as usize,
+            length,
+            id,
+            returned: Arc::clone(&self.returned),
+        }))
+    }
+
+    /// Gives the kernel what was lent and came back.
+    pub(super) fn take_back(&mut self) {
+        if self.lent == 0 {
+            return;
+        }
+        let returned = Arc::clone(&self.returned);
+        let mut returned = returned.lock().unwrap_or_else(PoisonError::into_inner);
+        if returned.is_empty() {
+            return;
+        }
+        for id in returned.drain(..) {
+            self.put(id);
+            self.lent -= 1;
+        }
         self.publish();
     }
 
@@ -237,6 +308,24 @@ impl ReceiveBuffers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_of_the_buffers_are_lent_and_come_back() {
+        let mut buffers = ReceiveBuffers::new(4, 4096).expect("memory is there");
+        let first = buffers.lend(0, 10).expect("none is lent");
+        let second = buffers.lend(1, 4096).expect("a quarter is lent");
+        assert_eq!((first.len(), second.len()), (10, 4096));
+        assert!(buffers.lend(2, 1).is_none(), "half of them are lent");
+        let slice = first.slice(2..4);
+        drop(first);
+        buffers.take_back();
+        assert!(buffers.lend(2, 1).is_none(), "a slice is still read");
+        std::thread::spawn(move || drop(slice))
+            .join()
+            .expect("dropping does not panic");
+        buffers.take_back();
+        assert!(buffers.lend(2, 1).is_some());
+    }
 
     #[test]
     fn an_aligned_buffer_keeps_what_was_appended() {

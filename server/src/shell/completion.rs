@@ -21,8 +21,8 @@ impl Default for RingOptions {
     fn default() -> Self {
         Self {
             entries: 1024,
-            receive_buffers: 128,
-            receive_buffer_bytes: 32 << 10,
+            receive_buffers: 64,
+            receive_buffer_bytes: 256 << 10,
         }
     }
 }

@@ -170,11 +170,20 @@ impl Connections {
             self.free_when_done(slot);
             return;
         }
-        let input = ring.received(buffer, length);
-        let fed = connection
+        let in_place = connection
             .assembly
-            .feed(input, limit, &held, &mut connection.frames);
-        ring.give_back(buffer);
+            .brings_whole_produce(ring.received(buffer, length));
+        let lent = in_place.then(|| ring.lend(buffer, length)).flatten();
+        let input = lent
+            .as_deref()
+            .unwrap_or_else(|| ring.received(buffer, length));
+        let fed =
+            connection
+                .assembly
+                .feed((input, lent.as_ref()), limit, &held, &mut connection.frames);
+        if lent.is_none() {
+            ring.give_back(buffer);
+        }
         self.touch(slot);
         if fed.is_err() {
             self.metrics.closed_bad_size.add(1);

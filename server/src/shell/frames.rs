@@ -1,7 +1,8 @@
 //! Cuts what a socket brings into Kafka's frames: a 4-byte big-endian size, then that many bytes.
 //!
-//! What arrives lies in a receive buffer that goes back to the kernel at once, so it is copied exactly once: all whole frames of one receive
-//! together, a frame that spans receives into a buffer of its own that grows only as its bytes arrive (announcing 100 MiB costs nothing).
+//! What arrives lies in a receive buffer. Whole produce frames are read there, in place (`Ring::lend`), since they are done with soon; other whole
+//! frames are copied together, and a frame that spans receives goes into a buffer of its own that grows only as its bytes arrive (announcing
+//! 100 MiB costs nothing): then the buffer goes back to the kernel at once.
 //! What is held is counted per core until the last reference goes. `connection.rs` asks when to read; this file knows no socket.
 
 use std::collections::VecDeque;
@@ -77,6 +78,9 @@ pub(super) enum FrameRefusal {
     Size(i32),
 }
 
+/// Frames shorter than this are cheaper copied than lent.
+const IN_PLACE_BYTES_MIN: usize = 512;
+
 /// Memory of a growing frame, as a multiple of what has arrived.
 const GROWTH: usize = 4;
 
@@ -114,10 +118,31 @@ impl Assembly {
         self.size_filled == 0 && self.partial.is_none()
     }
 
-    /// Takes what was received and appends each whole frame (without its size) to `frames`. After a refusal the stream is lost.
+    /// Whether what was received holds, behind the rest of an unfinished frame, a whole produce frame: worth reading in place. Other requests may
+    /// wait for long (a fetch, a member that joins), and a buffer that they held would be missing for as long.
+    pub(super) fn brings_whole_produce(&self, input: &[u8]) -> bool {
+        let begin = match &self.partial {
+            Some(partial) => partial.total - partial.memory.bytes.len(),
+            None if self.size_filled == 0 => 0,
+            None => return false,
+        };
+        let Some(frame) = input.get(begin..) else {
+            return false;
+        };
+        match frame.first_chunk::<6>() {
+            Some([a, b, c, d, 0, 0]) => {
+                let total = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+                total >= IN_PLACE_BYTES_MIN && frame.len() - 4 >= total
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes what was received and appends each whole frame (without its size) to `frames`, as slices of `lent` when the input is lent. After a
+    /// refusal the stream is lost.
     pub(super) fn feed(
         &mut self,
-        mut input: &[u8],
+        (mut input, lent): (&[u8], Option<&Bytes>),
         bytes_max: usize,
         held: &HeldBytes,
         frames: &mut VecDeque<Bytes>,
@@ -127,10 +152,11 @@ impl Assembly {
         }
         let (whole, refusal) = whole_frames_length(input, bytes_max);
         if whole > 0 {
-            slice_frames(
-                Bytes::from_owner(Counted::new(input[..whole].to_vec(), held)),
-                frames,
-            );
+            let region = match lent {
+                Some(lent) => lent.slice_ref(&input[..whole]),
+                None => Bytes::from_owner(Counted::new(input[..whole].to_vec(), held)),
+            };
+            slice_frames(region, frames);
             input = &input[whole..];
         }
         if let Some(refusal) = refusal {
@@ -254,12 +280,41 @@ mod tests {
             let mut assembly = Assembly::default();
             let mut frames = VecDeque::new();
             for part in bytes.chunks(step) {
-                assembly.feed(part, 1000, &held, &mut frames).unwrap();
+                assembly
+                    .feed((part, None), 1000, &held, &mut frames)
+                    .unwrap();
             }
             assert!(assembly.is_between_frames());
             let got: Vec<Vec<u8>> = frames.drain(..).map(|frame| frame.to_vec()).collect();
             assert_eq!(got, expected, "cut every {step} bytes");
             assert_eq!(held.get(), 0, "nothing is held once the frames are gone");
+        }
+    }
+
+    #[test]
+    fn produce_frames_are_read_where_they_lie() {
+        let produce = [&[0u8, 0][..], &[7; 700]].concat();
+        let fetch = [&[0u8, 1][..], &[8; 700]].concat();
+        let bytes = Bytes::from(stream(&[produce.clone(), fetch.clone()]));
+        for cut in [0, 2, 300, bytes.len() / 2, bytes.len() / 2 + 5] {
+            let held = HeldBytes::default();
+            let mut assembly = Assembly::default();
+            let mut frames = VecDeque::new();
+            assembly
+                .feed((&bytes[..cut], None), 1000, &held, &mut frames)
+                .unwrap();
+            let rest = bytes.slice(cut..);
+            assert_eq!(
+                assembly.brings_whole_produce(&rest),
+                cut == 0,
+                "cut at {cut}"
+            );
+            assembly
+                .feed((&rest, Some(&rest)), 1000, &held, &mut frames)
+                .unwrap();
+            assert_eq!(frames, [&produce[..], &fetch[..]]);
+            let inside = bytes.as_ptr_range().contains(&frames[1].as_ptr());
+            assert_eq!(inside, cut < bytes.len() / 2 + 4, "cut at {cut}");
         }
     }
 
@@ -270,11 +325,11 @@ mod tests {
         let mut frames = VecDeque::new();
         let announced = (100i32 << 20).to_be_bytes();
         assembly
-            .feed(&announced, 100 << 20, &held, &mut frames)
+            .feed((&announced, None), 100 << 20, &held, &mut frames)
             .unwrap();
         assert_eq!(held.get(), 0);
         assembly
-            .feed(&[0; 1000], 100 << 20, &held, &mut frames)
+            .feed((&[0; 1000], None), 100 << 20, &held, &mut frames)
             .unwrap();
         assert!(held.get() <= 4000, "holds {}", held.get());
         assert!(!assembly.is_between_frames() && frames.is_empty());
@@ -290,7 +345,7 @@ mod tests {
                 let mut frames = VecDeque::new();
                 let refused = bytes.chunks(step).find_map(|part| {
                     assembly
-                        .feed(part, 100, &HeldBytes::default(), &mut frames)
+                        .feed((part, None), 100, &HeldBytes::default(), &mut frames)
                         .err()
                 });
                 assert_eq!(refused, Some(FrameRefusal::Size(size)));

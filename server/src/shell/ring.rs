@@ -232,7 +232,12 @@ impl Ring {
         self.receive.received(buffer, length)
     }
 
-    /// Lets the kernel use the buffer again. Once per `Received`.
+    /// The bytes of a [`Completion::Received`] as a value of their own, whose end gives the buffer back; none when too many are out.
+    pub(super) fn lend(&mut self, buffer: u16, length: usize) -> Option<Bytes> {
+        self.receive.lend(buffer, length)
+    }
+
+    /// Lets the kernel use the buffer again. Once per `Received`, unless it was lent.
     pub(super) fn give_back(&mut self, buffer: u16) {
         self.receive.give_back(buffer);
     }
@@ -385,6 +390,7 @@ impl Ring {
     /// Submits what was queued and, unless `timeout` is zero, sleeps until a completion, a doorbell or the end of the time. True when it was the
     /// end of the time.
     pub(super) fn submit(&mut self, timeout: Duration) -> io::Result<bool> {
+        self.receive.take_back();
         let (idle, work_deferred, overflow) = {
             let queue = self.io.submission();
             (queue.is_empty(), queue.taskrun(), queue.cq_overflow())

@@ -64,7 +64,12 @@ fn frame(version: i16, client_id: Option<&str>, request: &ProduceRequest) -> Byt
 #[test]
 fn one_batch_for_one_partition_is_read_as_the_tables_wrote_it() {
     for version in FIRST_VERSION..=TOPIC_ID_VERSION {
-        for (records_bytes, client_id) in [(1, None), (126, Some("")), (127, Some("perf")), (70_000, Some("producer-1"))] {
+        for (records_bytes, client_id) in [
+            (1, None),
+            (126, Some("")),
+            (127, Some("perf")),
+            (70_000, Some("producer-1")),
+        ] {
             let frame = frame(version, client_id, &request(version, records_bytes));
             let (name, id) = topic(version);
             let found = read(&frame, version).expect("the usual request");
@@ -72,14 +77,25 @@ fn one_batch_for_one_partition_is_read_as_the_tables_wrote_it() {
                 correlation_id: 0x0102_0304,
                 acks: -1,
                 timeout_ms: 30_000,
-                topic: if version >= TOPIC_ID_VERSION { TopicKey::Id(id) } else { TopicKey::Name(&name) },
+                topic: if version >= TOPIC_ID_VERSION {
+                    TopicKey::Id(id)
+                } else {
+                    TopicKey::Name(&name)
+                },
                 partition: 11,
                 records: found.records,
             };
             assert_eq!(found, expected);
-            assert_eq!(frame[found.records.0..found.records.1], vec![7; records_bytes]);
+            assert_eq!(
+                frame[found.records.0..found.records.1],
+                vec![7; records_bytes]
+            );
             for cut in 0..frame.len().min(200) {
-                assert_eq!(read(&frame[..cut], version), None, "version {version}, cut at {cut}");
+                assert_eq!(
+                    read(&frame[..cut], version),
+                    None,
+                    "version {version}, cut at {cut}"
+                );
             }
         }
     }
@@ -115,9 +131,16 @@ fn everything_else_is_left_to_the_tables() {
         others.push(other);
     }
     for other in others {
-        assert_eq!(read(&frame(version, Some("perf"), &other), version), None, "{other:?}");
+        assert_eq!(
+            read(&frame(version, Some("perf"), &other), version),
+            None,
+            "{other:?}"
+        );
     }
-    assert_eq!(read(&frame(version, Some("__admin_client"), &usual), version), None);
+    assert_eq!(
+        read(&frame(version, Some("__admin_client"), &usual), version),
+        None
+    );
     assert_eq!(read(&frame(version, Some("ümlaut"), &usual), version), None);
     for old in 3..FIRST_VERSION {
         assert_eq!(read(&frame(version, Some("perf"), &usual), old), None);
@@ -131,11 +154,18 @@ fn the_answer_is_byte_for_byte_what_the_tables_write() {
             let (name, topic_id) = topic(version);
             let reply = ProducePartitionReply {
                 base_offset: offset,
-                log_append_time_ms: if throttle_ms > 0 { 1_700_000_000_000 } else { -1 },
+                log_append_time_ms: if throttle_ms > 0 {
+                    1_700_000_000_000
+                } else {
+                    -1
+                },
                 log_start_offset: offset / 2,
                 throttle_ms,
                 ..ProducePartitionReply::refused(
-                    PartitionKey { topic_id: TopicId(topic_id.0), partition: 300 },
+                    PartitionKey {
+                        topic_id: TopicId(topic_id.0),
+                        partition: 300,
+                    },
                     ErrorCode::None,
                 )
             };
@@ -156,11 +186,18 @@ fn the_answer_is_byte_for_byte_what_the_tables_write() {
                 ..Default::default()
             };
             let mut writer = Writer::frame();
-            let header = ResponseHeader { correlation_id: -5, ..Default::default() };
+            let header = ResponseHeader {
+                correlation_id: -5,
+                ..Default::default()
+            };
             header.encode(&mut writer, 1).unwrap();
             response.encode(&mut writer, version).unwrap();
             let expected: Vec<u8> = writer.finish_frame().unwrap().concat();
-            let key = if version >= TOPIC_ID_VERSION { TopicKey::Id(topic_id) } else { TopicKey::Name(&name) };
+            let key = if version >= TOPIC_ID_VERSION {
+                TopicKey::Id(topic_id)
+            } else {
+                TopicKey::Name(&name)
+            };
             assert_eq!(answer(-5, key, &reply), expected, "version {version}");
         }
     }
