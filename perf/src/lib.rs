@@ -10,11 +10,13 @@ mod connection;
 pub mod driver;
 pub mod error;
 pub mod fetch;
+pub mod floor;
 pub mod frames;
 pub mod load;
 pub mod metadata;
 pub mod process;
 pub mod report;
+pub mod ring;
 pub mod summary;
 
 pub use error::PerfError;

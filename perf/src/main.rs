@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use odradek_perf::PerfError;
 use odradek_perf::fetch::{self, FetchOptions};
+use odradek_perf::floor::server::{self as floor_server, FloorServerOptions};
 use odradek_perf::load::{self, LoadOptions};
 use odradek_perf::metadata::{self, MetadataOptions};
 use odradek_perf::summary::{self, SummaryOptions};
@@ -41,6 +42,8 @@ enum Command {
     Metadata(MetadataOptions),
     /// Make one table, and one results file, of many load reports.
     Summary(SummaryOptions),
+    /// Serve as a produce floor: the least that a durable server can do, for `load` to drive.
+    FloorServer(FloorServerOptions),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +76,10 @@ fn main() -> ExitCode {
                 print!("{table}");
                 ExitCode::SUCCESS
             }
+            Err(error) => refuse(&error),
+        },
+        Command::FloorServer(options) => match floor_server::run(&options, &stop) {
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => refuse(&error),
         },
     }
