@@ -92,7 +92,12 @@ impl Runner<'_> {
     ///
     /// # Errors
     /// When the load fails as a whole; refusals of single requests stand in the report.
-    pub fn load(&self, server: &Running, topic: &str, load: &Load) -> Result<LoadReport, PerfError> {
+    pub fn load(
+        &self,
+        server: &Running,
+        topic: &str,
+        load: &Load,
+    ) -> Result<LoadReport, PerfError> {
         let first = Load {
             rate: None,
             seconds: 0.0,
@@ -104,7 +109,12 @@ impl Runner<'_> {
         self.one_load(server, topic, load)
     }
 
-    fn one_load(&self, server: &Running, topic: &str, load: &Load) -> Result<LoadReport, PerfError> {
+    fn one_load(
+        &self,
+        server: &Running,
+        topic: &str,
+        load: &Load,
+    ) -> Result<LoadReport, PerfError> {
         let pid = server.pid.to_string();
         let label = format!("system={}", server.system.name());
         let mut words: Vec<String> = ["load", "--quiet", "--json", "--bootstrap", &server.address]
@@ -168,9 +178,7 @@ impl Runner<'_> {
 }
 
 /// Reads a pipe to its end beside the waiting, or a child that says much would wait for us.
-fn reader<Pipe: Read + Send + 'static>(
-    pipe: Option<Pipe>,
-) -> std::thread::JoinHandle<String> {
+fn reader<Pipe: Read + Send + 'static>(pipe: Option<Pipe>) -> std::thread::JoinHandle<String> {
     std::thread::spawn(move || {
         let mut text = String::new();
         if let Some(mut pipe) = pipe {

@@ -13,8 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Apache Kafka at its best on a small machine: the optimising compiler, its usual collector, 2 GB of heap.
-pub const KAFKA_FLAGS: &str =
-    "-Xms2g -Xmx2g -XX:-UseSerialGC -XX:+UseG1GC -XX:TieredStopAtLevel=4";
+pub const KAFKA_FLAGS: &str = "-Xms2g -Xmx2g -XX:-UseSerialGC -XX:+UseG1GC -XX:TieredStopAtLevel=4";
 /// Deleted topics leave the disk soon: one broker serves many rows.
 const KAFKA_SETTINGS: &str = "file.delete.delay.ms=1000";
 const START_SECONDS_MAX: u64 = 90;
@@ -243,16 +242,16 @@ impl Running {
             .append(true)
             .open(self.log())
             .and_then(|log| Ok((log.try_clone()?, log)));
-        let (out, errors) = log
-            .map_err(|error| PerfError::Options(format!("{}: {error}", self.log().display())))?;
+        let (out, errors) =
+            log.map_err(|error| PerfError::Options(format!("{}: {error}", self.log().display())))?;
         let child = command
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(errors)
             .process_group(0)
             .spawn();
-        let child = child
-            .map_err(|error| PerfError::Options(format!("starting {command:?}: {error}")))?;
+        let child =
+            child.map_err(|error| PerfError::Options(format!("starting {command:?}: {error}")))?;
         self.pid = child.id();
         self.child = Some(child);
         self.wait_until_up()
@@ -307,8 +306,8 @@ impl Running {
             .stderr(Stdio::piped())
             .process_group(0)
             .output();
-        let output = output
-            .map_err(|error| PerfError::Options(format!("{}: {error}", script.display())))?;
+        let output =
+            output.map_err(|error| PerfError::Options(format!("{}: {error}", script.display())))?;
         self.kafka_peer = Some(script.to_path_buf());
         let pid = std::fs::read_to_string(self.data.join("pid")).unwrap_or_default();
         match pid.trim().parse() {
@@ -381,7 +380,8 @@ fn free_port() -> Result<u16, PerfError> {
     for _ in 0..1_000 {
         let port = start + 2 * NEXT.fetch_add(1, Ordering::Relaxed) % 1_000;
         let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if free(port) && free(port + 1) {
+        // The third is where Odradek serves its metrics.
+        if free(port) && free(port + 1) && free(port + 372) {
             return Ok(port);
         }
     }
