@@ -5,9 +5,14 @@ use bytes::Bytes;
 use odradek_protocol::api::{request_header_version, response_header_version};
 use odradek_protocol::codec::{Reader, Writer};
 use odradek_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-    MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader,
-    create_topics_request::CreatableTopic, metadata_request::MetadataRequestTopic,
+    ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest, CreatePartitionsResponse,
+    CreateTopicsRequest, CreateTopicsResponse, InitProducerIdRequest, InitProducerIdResponse,
+    ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse, RequestHeader,
+    ResponseHeader,
+    create_partitions_request::CreatePartitionsTopic,
+    create_topics_request::CreatableTopic,
+    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+    metadata_request::MetadataRequestTopic,
 };
 use odradek_protocol::{ApiKey, Message, StrBytes, Uuid};
 use std::collections::BTreeMap;
@@ -21,6 +26,12 @@ pub const CLIENT_ID: &str = "odradek-perf";
 /// The longest answer that is read, bytes.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
+/// Partitions made in one request: Kafka takes no more than 10,000 records in one change of its metadata.
+const PARTITIONS_AT_ONCE_MAX: i32 = 9_000;
+
+/// An answer's memory that is kept for the next one, bytes.
+const KEPT_BYTES_MAX: usize = 32 << 20;
+
 /// How long one call may take.
 const CALL_SECONDS_MAX: u64 = 30;
 
@@ -31,6 +42,8 @@ pub struct Client {
     address: String,
     correlation_id: i32,
     versions: BTreeMap<i16, (i16, i16)>,
+    /// The last answer: its memory is used again once nobody else holds a part of it.
+    last: Bytes,
 }
 
 /// A topic as the load needs it.
@@ -65,6 +78,7 @@ impl Client {
             address: address.to_string(),
             correlation_id: 0,
             versions: BTreeMap::new(),
+            last: Bytes::new(),
         };
         let request = ApiVersionsRequest {
             client_software_name: CLIENT_ID.into(),
@@ -180,9 +194,21 @@ impl Client {
                 "an answer of {length} bytes"
             )));
         }
-        let mut answer = vec![0; length];
-        self.stream.read_exact(&mut answer)?;
-        Ok(Bytes::from(answer))
+        let mut answer = match std::mem::take(&mut self.last).try_into_mut() {
+            Ok(unused) if unused.capacity() <= KEPT_BYTES_MAX => Vec::from(unused),
+            _ => Vec::new(),
+        };
+        answer.clear();
+        answer.reserve_exact(length);
+        (&self.stream)
+            .take(length as u64)
+            .read_to_end(&mut answer)?;
+        if answer.len() < length {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let answer = Bytes::from(answer);
+        self.last = answer.clone();
+        Ok(answer)
     }
 
     /// Finds the topic; makes it with `partitions` when it is missing, and waits until every partition has a leader.
@@ -279,11 +305,12 @@ impl Client {
         }))
     }
 
+    /// Makes the topic, with partitions beyond what one request may make added step by step.
     fn create_topic(&mut self, name: &str, partitions: i32) -> Result<(), PerfError> {
         let request = CreateTopicsRequest {
             topics: vec![CreatableTopic {
                 name: name.into(),
-                num_partitions: partitions,
+                num_partitions: partitions.min(PARTITIONS_AT_ONCE_MAX),
                 replication_factor: 1,
                 ..Default::default()
             }],
@@ -296,7 +323,111 @@ impl Client {
             .first()
             .ok_or_else(|| PerfError::Protocol("CreateTopics: the topic is missing".into()))?;
         let message = topic.error_message.as_ref().map(|text| text.to_string());
-        refuse(&format!("CreateTopics {name}"), topic.error_code, message)
+        refuse(&format!("CreateTopics {name}"), topic.error_code, message)?;
+        let mut made = partitions.min(PARTITIONS_AT_ONCE_MAX);
+        while made < partitions {
+            made = partitions.min(made + PARTITIONS_AT_ONCE_MAX);
+            self.grow_topic(name, made)?;
+        }
+        Ok(())
+    }
+
+    fn grow_topic(&mut self, name: &str, partitions: i32) -> Result<(), PerfError> {
+        let request = CreatePartitionsRequest {
+            topics: vec![CreatePartitionsTopic {
+                name: name.into(),
+                count: partitions,
+                assignments: None,
+                ..Default::default()
+            }],
+            timeout_ms: 30_000,
+            ..Default::default()
+        };
+        let answer: CreatePartitionsResponse = self.call(ApiKey::CreatePartitions, &request)?;
+        let topic = answer
+            .results
+            .first()
+            .ok_or_else(|| PerfError::Protocol("CreatePartitions: the topic is missing".into()))?;
+        let message = topic.error_message.as_ref().map(|text| text.to_string());
+        let what = format!("CreatePartitions {name}, {partitions} in all");
+        refuse(&what, topic.error_code, message)
+    }
+
+    /// Where partitions begin or end: the offset at `timestamp`, for Kafka -2 is the earliest and -1 the latest. In the order of
+    /// `partitions`.
+    ///
+    /// # Errors
+    /// When the server refuses, or leaves one out.
+    pub fn offsets(
+        &mut self,
+        topic: &Topic,
+        partitions: &[i32],
+        timestamp: i64,
+    ) -> Result<Vec<i64>, PerfError> {
+        let mut offsets = Vec::with_capacity(partitions.len());
+        for part in partitions.chunks(PARTITIONS_AT_ONCE_MAX as usize) {
+            let wanted = part.iter().map(|&partition_index| ListOffsetsPartition {
+                partition_index,
+                timestamp,
+                ..Default::default()
+            });
+            let request = ListOffsetsRequest {
+                replica_id: -1,
+                topics: vec![ListOffsetsTopic {
+                    name: topic.name.clone(),
+                    partitions: wanted.collect(),
+                    ..Default::default()
+                }],
+                timeout_ms: 30_000,
+                ..Default::default()
+            };
+            let answer: ListOffsetsResponse = self.call(ApiKey::ListOffsets, &request)?;
+            let found = answer.topics.iter().flat_map(|topic| &topic.partitions);
+            let mut by_partition = BTreeMap::new();
+            for partition in found {
+                let index = partition.partition_index;
+                refuse(
+                    &format!("ListOffsets of partition {index}"),
+                    partition.error_code,
+                    None,
+                )?;
+                by_partition.insert(index, partition.offset);
+            }
+            for partition in part {
+                let offset = by_partition.get(partition).copied();
+                offsets.push(offset.ok_or_else(|| {
+                    PerfError::Protocol(format!("ListOffsets: partition {partition} is missing"))
+                })?);
+            }
+        }
+        Ok(offsets)
+    }
+
+    /// A new idempotent producer: its id and epoch.
+    ///
+    /// # Errors
+    /// When the server refuses, or has no ids to give for 30 s.
+    pub fn init_producer_id(&mut self) -> Result<(i64, i16), PerfError> {
+        const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
+        const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+        let deadline = Instant::now() + Duration::from_secs(CALL_SECONDS_MAX);
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: 60_000,
+            ..Default::default()
+        };
+        loop {
+            let answer: InitProducerIdResponse = self.call(ApiKey::InitProducerId, &request)?;
+            let later = matches!(
+                answer.error_code,
+                COORDINATOR_LOAD_IN_PROGRESS | COORDINATOR_NOT_AVAILABLE
+            );
+            if !later || Instant::now() > deadline {
+                refuse("InitProducerId", answer.error_code, None)?;
+                return Ok((answer.producer_id, answer.producer_epoch));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 

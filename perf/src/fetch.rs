@@ -1,23 +1,28 @@
-//! The command `fetch`: reads a topic from its start to its end over a few connections, and checks that offsets follow on
-//! each other and that every batch is whole. `load` wrote it.
+//! The command `fetch`: reads a topic over a few connections, from its start or at its tail, once or for a time, and checks
+//! that offsets follow on each other and that every batch is whole. `load` wrote it; `fetching` is one connection.
 
 use crate::PerfError;
+use crate::arrivals::LATEST;
 use crate::client::{Client, Topic, refuse};
+use crate::fetching::{FetchLimits, Fetcher};
+use crate::frames::PartitionRing;
 use crate::process;
-use crate::report::{ServerCost, ratio};
-use odradek_protocol::ApiKey;
-use odradek_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use crate::report::{ServerCost, interrupted, ratio};
 use odradek_protocol::messages::fetch_response::PartitionData;
-use odradek_protocol::messages::{FetchRequest, FetchResponse};
-use odradek_protocol::records::{Batches, verify_crc};
+use odradek_protocol::records::{
+    BatchHeader, Batches, HEADER_BYTES, LOG_OVERHEAD_BYTES, verify_crc,
+};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// Kafka's timestamp for the start of a partition.
+const EARLIEST: i64 = -2;
+
 /// What to do.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub struct FetchOptions {
     /// A server of the cluster.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
@@ -25,6 +30,15 @@ pub struct FetchOptions {
     /// The topic to read.
     #[arg(long, default_value = "odradek-perf")]
     pub topic: String,
+    /// Where to begin: each partition's `beginning`, or its `tail`, which --tail-records moves back.
+    #[arg(long, value_name = "WHERE", default_value = "beginning")]
+    pub from: From,
+    /// With --from tail: records before the end of each partition to begin with. 0 reads only what is written meanwhile.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..))]
+    pub tail_records: i64,
+    /// Read for so long: at the end of all partitions it begins again, or waits for more with --from tail. Without it, once.
+    #[arg(long, value_name = "SECONDS", value_parser = crate::load::parse_seconds)]
+    pub seconds: Option<f64>,
     /// Connections; the partitions are shared out among them, each with one request in hand.
     #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub connections: u16,
@@ -34,8 +48,12 @@ pub struct FetchOptions {
     /// Bytes asked for from each partition.
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     pub partition_max_bytes: i32,
-    /// Trust the checksums: read only the batches' headers.
-    #[arg(long)]
+    /// What to look at: `crc` reads every byte and checks it; `headers` checks that offsets follow on each other; `none` only
+    /// finds the next offset. With the last two the server is the limit sooner.
+    #[arg(long, value_name = "WHAT", default_value = "crc")]
+    pub check: Check,
+    /// The same as `--check headers`.
+    #[arg(long, conflicts_with = "check")]
     pub no_verify: bool,
     /// The server's process on this machine: its CPU, memory and disk writes are reported too.
     #[arg(long, value_name = "PID")]
@@ -48,6 +66,34 @@ pub struct FetchOptions {
     pub quiet: bool,
 }
 
+const EXAMPLES: &str = "Examples:\n  \
+odradek-perf fetch --topic t                                          is everything there, and whole?\n  \
+odradek-perf fetch --topic t --seconds 30 --check headers             catch-up: how fast it comes, from disk if need be\n  \
+odradek-perf fetch --topic t --from tail --tail-records 1000 --seconds 10 --check none    the newest again and again: from memory\n  \
+odradek-perf fetch --topic t --from tail --seconds 60                 follow what a load writes meanwhile";
+
+/// Where to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum From {
+    /// With the oldest record.
+    Beginning,
+    /// At the end, or a number of records before it.
+    Tail,
+}
+
+/// What to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// Only where the next batch begins.
+    None,
+    /// That offsets follow on each other.
+    Headers,
+    /// And that the checksum of each batch is right.
+    Crc,
+}
+
 /// One reading of a topic.
 #[derive(Clone, Debug, Serialize)]
 pub struct FetchReport {
@@ -55,6 +101,18 @@ pub struct FetchReport {
     pub topic: String,
     /// Its partitions.
     pub partitions: i32,
+    /// Where it was begun.
+    pub from: From,
+    /// Records before the end of each partition that it was begun with.
+    pub tail_records: i64,
+    /// What was looked at.
+    pub check: Check,
+    /// Connections.
+    pub connections: u16,
+    /// Bytes asked for in one request.
+    pub max_bytes: i32,
+    /// Bytes asked for from each partition.
+    pub partition_max_bytes: i32,
     /// How long it took, seconds.
     pub seconds: f64,
     /// Batches read.
@@ -67,6 +125,10 @@ pub struct FetchReport {
     pub megabytes_per_second: f64,
     /// Requests it took.
     pub requests: u64,
+    /// How often every partition of a connection was read to its end, over all connections.
+    pub passes: u64,
+    /// Our own processor time, seconds: the reading shares the machine.
+    pub load_cpu_seconds: f64,
     /// Gaps in the offsets and broken batches.
     pub problems: u64,
     /// The first of them, in words.
@@ -83,6 +145,7 @@ struct Counted {
     records: u64,
     bytes: u64,
     requests: u64,
+    passes: u64,
     problems: u64,
     first_problem: Option<String>,
 }
@@ -98,6 +161,7 @@ impl Counted {
         self.records += other.records;
         self.bytes += other.bytes;
         self.requests += other.requests;
+        self.passes += other.passes;
         self.problems += other.problems;
         self.first_problem = self.first_problem.take().or(other.first_problem);
     }
@@ -108,24 +172,39 @@ impl Counted {
 /// # Errors
 /// When the topic is not there, a connection breaks, or the server refuses; damage is counted instead.
 pub fn run(options: &FetchOptions, stop: &AtomicBool) -> Result<FetchReport, PerfError> {
+    if options.from == From::Tail && options.tail_records == 0 && options.seconds.is_none() {
+        return Err(PerfError::Options(
+            "--from tail begins where nothing is written yet: say for how long to read with --seconds, or how far back to \
+             begin with --tail-records"
+                .into(),
+        ));
+    }
     let topic = Client::connect(&options.bootstrap)?.existing_topic(&options.topic)?;
-    let before = options.server_pid.map(process::usage).transpose()?;
+    let readers = u32::from(options.connections).min(topic.partitions as u32);
+    let prepared: Vec<_> = (0..readers)
+        .map(|index| PartitionsReader::connect(options, &topic, index, readers))
+        .collect::<Result<_, _>>()?;
+    let read_usage = |pid: u32| process::usage(pid);
+    let before = options.server_pid.map(read_usage).transpose()?;
+    let ours_before = process::usage(std::process::id())?;
     let began = Instant::now();
-    let readers = i32::from(options.connections).min(topic.partitions);
-    let (bytes_read, running) = (AtomicU64::new(0), AtomicU64::new(readers as u64));
+    let until = options
+        .seconds
+        .map(|seconds| began + Duration::from_secs_f64(seconds));
+    let (bytes_read, running) = (AtomicU64::new(0), AtomicU64::new(readers.into()));
     let counted = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..readers)
-            .map(|first| {
-                let (topic, bytes_read, running) = (&topic, &bytes_read, &running);
+        let (bytes_read, running) = (&bytes_read, &running);
+        let handles: Vec<_> = prepared
+            .into_iter()
+            .map(|mut reader| {
                 scope.spawn(move || {
-                    let mut reader = PartitionsReader::new(options, topic, first, readers);
-                    let result = reader.run(bytes_read, stop);
+                    let result = reader.run(bytes_read, until, stop);
                     running.fetch_sub(1, Ordering::Release);
                     result.map(|()| reader.counted)
                 })
             })
             .collect();
-        show_progress(options, &bytes_read, &running);
+        show_progress(options, bytes_read, running);
         let mut sum = Counted::default();
         for handle in handles {
             sum.add(handle.join().expect("a reading thread does not panic")?);
@@ -133,7 +212,8 @@ pub fn run(options: &FetchOptions, stop: &AtomicBool) -> Result<FetchReport, Per
         Ok::<_, PerfError>(sum)
     })?;
     let seconds = began.elapsed().as_secs_f64();
-    let after = options.server_pid.map(process::usage).transpose()?;
+    let after = options.server_pid.map(read_usage).transpose()?;
+    let ours_after = process::usage(std::process::id())?;
     let server = match (options.server_pid, before, after) {
         (Some(pid), Some(before), Some(after)) => {
             Some(ServerCost::between(pid, &before, &after, counted.bytes))
@@ -143,17 +223,32 @@ pub fn run(options: &FetchOptions, stop: &AtomicBool) -> Result<FetchReport, Per
     Ok(FetchReport {
         topic: options.topic.clone(),
         partitions: topic.partitions,
+        from: options.from,
+        tail_records: options.tail_records,
+        check: check(options),
+        connections: options.connections,
+        max_bytes: options.max_bytes,
+        partition_max_bytes: options.partition_max_bytes,
         seconds,
         batches: counted.batches,
         records: counted.records,
         bytes: counted.bytes,
         megabytes_per_second: ratio(counted.bytes as f64 / 1e6, seconds),
         requests: counted.requests,
+        passes: counted.passes,
+        load_cpu_seconds: ours_after.cpu_seconds - ours_before.cpu_seconds,
         problems: counted.problems,
         first_problem: counted.first_problem,
         server,
         interrupted: stop.load(Ordering::Relaxed),
     })
+}
+
+fn check(options: &FetchOptions) -> Check {
+    match options.no_verify {
+        true => Check::Headers,
+        false => options.check,
+    }
 }
 
 fn show_progress(options: &FetchOptions, bytes_read: &AtomicU64, running: &AtomicU64) {
@@ -175,73 +270,107 @@ fn show_progress(options: &FetchOptions, bytes_read: &AtomicU64, running: &Atomi
 }
 
 /// One connection, and its share of the partitions.
-struct PartitionsReader<'a> {
-    options: &'a FetchOptions,
-    topic: &'a Topic,
-    /// Partitions not yet read to their end, and where each goes on.
-    positions: BTreeMap<i32, i64>,
+struct PartitionsReader {
+    fetcher: Fetcher,
+    /// By steps in the ring.
+    starts: Vec<i64>,
+    check: Check,
+    follows: bool,
     counted: Counted,
 }
 
-impl<'a> PartitionsReader<'a> {
-    fn new(options: &'a FetchOptions, topic: &'a Topic, first: i32, step: i32) -> Self {
-        let partitions = (first..topic.partitions).step_by(step as usize);
-        PartitionsReader {
-            options,
-            topic,
-            positions: partitions.map(|partition| (partition, 0)).collect(),
-            counted: Counted::default(),
+impl PartitionsReader {
+    fn connect(
+        options: &FetchOptions,
+        topic: &Topic,
+        index: u32,
+        of: u32,
+    ) -> Result<Self, PerfError> {
+        let partitions = topic.partitions as u32;
+        let ring = PartitionRing::share(partitions, index, of);
+        let named = Fetcher::partitions(ring, partitions);
+        let mut client = Client::connect(&topic.leader)?;
+        let mut starts = client.offsets(topic, &named, EARLIEST)?;
+        if options.from == From::Tail {
+            let ends = client.offsets(topic, &named, LATEST)?;
+            for (start, end) in starts.iter_mut().zip(ends) {
+                *start = (end - options.tail_records).max(*start);
+            }
         }
+        let limits = FetchLimits {
+            max_wait_ms: 500,
+            max_bytes: options.max_bytes,
+            partition_max_bytes: options.partition_max_bytes,
+            session: false,
+        };
+        Ok(PartitionsReader {
+            fetcher: Fetcher::connect(topic, ring, starts.clone(), limits)?,
+            starts,
+            check: check(options),
+            follows: options.from == From::Tail && options.tail_records == 0,
+            counted: Counted::default(),
+        })
     }
 
-    fn run(&mut self, bytes_read: &AtomicU64, stop: &AtomicBool) -> Result<(), PerfError> {
-        let mut client = Client::connect(&self.topic.leader)?;
-        while !self.positions.is_empty() && !stop.load(Ordering::Relaxed) {
-            let answer: FetchResponse = client.call(ApiKey::Fetch, &self.request())?;
-            refuse("Fetch", answer.error_code, None)?;
-            self.counted.requests += 1;
+    fn run(
+        &mut self,
+        bytes_read: &AtomicU64,
+        until: Option<Instant>,
+        stop: &AtomicBool,
+    ) -> Result<(), PerfError> {
+        while !stop.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until) {
             let before = self.counted.bytes;
-            for partition in answer.responses.iter().flat_map(|topic| &topic.partitions) {
-                self.take(partition)?;
-            }
+            let PartitionsReader {
+                fetcher,
+                starts,
+                check,
+                follows,
+                counted,
+            } = self;
+            fetcher.round(|fetcher, step, partition| {
+                let mut reading = Reading {
+                    fetcher,
+                    start: &mut starts[step as usize],
+                    check: *check,
+                    follows: *follows,
+                    counted,
+                };
+                reading.take(step, partition)
+            })?;
+            self.counted.requests += 1;
             bytes_read.fetch_add(self.counted.bytes - before, Ordering::Relaxed);
+            if self.fetcher.is_done() {
+                self.counted.passes += 1;
+                if until.is_none() {
+                    return Ok(());
+                }
+                for (step, start) in self.starts.iter().enumerate() {
+                    self.fetcher.seek(step as u32, *start);
+                }
+            }
         }
         Ok(())
     }
+}
 
-    fn request(&self) -> FetchRequest {
-        let partitions = self
-            .positions
-            .iter()
-            .map(|(partition, offset)| FetchPartition {
-                partition: *partition,
-                fetch_offset: *offset,
-                partition_max_bytes: self.options.partition_max_bytes,
-                ..Default::default()
-            });
-        FetchRequest {
-            max_wait_ms: 500,
-            min_bytes: 1,
-            max_bytes: self.options.max_bytes,
-            topics: vec![FetchTopic {
-                topic: self.topic.name.clone(),
-                topic_id: self.topic.id,
-                partitions: partitions.collect(),
-                ..Default::default()
-            }],
-            ..Default::default()
-        }
-    }
+/// One partition of one answer.
+struct Reading<'a> {
+    fetcher: &'a mut Fetcher,
+    start: &'a mut i64,
+    check: Check,
+    follows: bool,
+    counted: &'a mut Counted,
+}
 
-    fn take(&mut self, partition: &PartitionData) -> Result<(), PerfError> {
+impl Reading<'_> {
+    fn take(&mut self, step: u32, partition: &PartitionData) -> Result<(), PerfError> {
         const OFFSET_OUT_OF_RANGE: i16 = 1;
         let index = partition.partition_index;
-        let Some(mut position) = self.positions.get(&index).copied() else {
-            return Ok(());
-        };
-        if partition.error_code == OFFSET_OUT_OF_RANGE && position < partition.log_start_offset {
+        let begin = self.fetcher.position(step);
+        if partition.error_code == OFFSET_OUT_OF_RANGE && begin < partition.log_start_offset {
             // Retention took the beginning: that is no damage.
-            self.positions.insert(index, partition.log_start_offset);
+            *self.start = partition.log_start_offset;
+            self.fetcher.seek(step, partition.log_start_offset);
             return Ok(());
         }
         refuse(
@@ -249,31 +378,64 @@ impl<'a> PartitionsReader<'a> {
             partition.error_code,
             None,
         )?;
-        for batch in Batches::new(partition.records.clone().unwrap_or_default()) {
+        let position = match (&partition.records, self.check) {
+            (None, _) => begin,
+            (Some(records), Check::None) => self.skim(records, begin),
+            (Some(records), _) => self.examine(records.clone(), index, begin),
+        };
+        let at_end = position >= partition.high_watermark;
+        match at_end && !self.follows {
+            true => self.fetcher.leave_out(step),
+            false => self.fetcher.seek(step, position),
+        }
+        Ok(())
+    }
+
+    /// Steps over whole batches: the next offset.
+    fn skim(&mut self, records: &[u8], mut position: i64) -> i64 {
+        let mut rest = records;
+        while let Ok(header) = BatchHeader::parse(rest.get(..HEADER_BYTES).unwrap_or_default()) {
+            let bytes = LOG_OVERHEAD_BYTES + header.batch_length.max(0) as usize;
+            if bytes < HEADER_BYTES || bytes > rest.len() {
+                break;
+            }
+            position = header.next_offset();
+            self.count(&header, bytes);
+            rest = &rest[bytes..];
+        }
+        position
+    }
+
+    fn examine(&mut self, records: bytes::Bytes, index: i32, begin: i64) -> i64 {
+        let mut position = begin;
+        for batch in Batches::new(records) {
             // The last batch may be cut: the next request begins with it.
             let Ok((header, bytes)) = batch else { break };
-            if header.base_offset != position {
+            // A first batch may begin before the offset asked for, when that lies within it.
+            let whole = header.base_offset == position
+                || (position == begin && header.base_offset < begin && begin == *self.start);
+            if !whole {
                 let found = header.base_offset;
                 self.counted.problem(format!(
                     "partition {index}: offset {found} where {position} was due"
                 ));
             }
-            if !self.options.no_verify
+            if self.check == Check::Crc
                 && let Err(error) = verify_crc(&bytes)
             {
                 self.counted
                     .problem(format!("partition {index}, offset {position}: {error}"));
             }
             position = header.next_offset();
-            self.counted.batches += 1;
-            self.counted.records += header.records_count.max(0) as u64;
-            self.counted.bytes += bytes.len() as u64;
+            self.count(&header, bytes.len());
         }
-        match position >= partition.high_watermark {
-            true => self.positions.remove(&index),
-            false => self.positions.insert(index, position),
-        };
-        Ok(())
+        position
+    }
+
+    fn count(&mut self, header: &BatchHeader, bytes: usize) {
+        self.counted.batches += 1;
+        self.counted.records += header.records_count.max(0) as u64;
+        self.counted.bytes += bytes as u64;
     }
 }
 
@@ -287,28 +449,28 @@ impl fmt::Display for FetchReport {
             self.bytes as f64 / 1e6,
             self.partitions,
             self.seconds,
-            if self.interrupted {
-                " (interrupted)"
-            } else {
-                ""
-            },
+            interrupted(self.interrupted),
             self.megabytes_per_second,
             self.requests,
         )?;
         if let Some(server) = &self.server {
-            writeln!(
-                to,
-                "server      {:.2} CPU s/GB  resident {} MiB (peak {})",
-                server.cpu_seconds_per_gigabyte,
-                server.resident_bytes >> 20,
-                server.resident_peak_bytes >> 20,
-            )?;
+            writeln!(to, "server      {}", server.show(self.seconds))?;
         }
+        writeln!(
+            to,
+            "reading     {:.0} % of a core; every partition to its end {} times",
+            100.0 * ratio(self.load_cpu_seconds, self.seconds),
+            self.passes as f64 / f64::from(self.connections).min(f64::from(self.partitions)),
+        )?;
         match &self.first_problem {
-            None => write!(
-                to,
-                "checked     offsets follow on each other, no batch is broken"
-            ),
+            None => match self.check {
+                Check::None => write!(to, "checked     nothing"),
+                Check::Headers => write!(to, "checked     offsets follow on each other"),
+                Check::Crc => write!(
+                    to,
+                    "checked     offsets follow on each other, no batch is broken"
+                ),
+            },
             Some(first) => write!(
                 to,
                 "DAMAGE      {} problems, the first: {first}",

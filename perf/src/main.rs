@@ -71,9 +71,7 @@ fn main() -> ExitCode {
     match CommandLine::parse().command {
         Command::Load(options) => {
             let report = load::run(&options, &stop);
-            let bad = report
-                .as_ref()
-                .is_ok_and(|report| !report.errors.is_empty());
+            let bad = report.as_ref().is_ok_and(|report| report.has_errors());
             show(report, options.json, bad)
         }
         Command::Fetch(options) => {

@@ -3,11 +3,11 @@
 use super::judge::{Bar, Bound};
 use super::steady;
 use super::{Context, Row};
+use crate::PerfError;
 use crate::figures::Spread;
 use crate::floor::disk;
 use crate::runner::Load;
 use crate::systems::{Running, System};
-use crate::{PerfError, sessions};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -31,9 +31,6 @@ struct Cost {
 const TAIL_BYTES: u64 = 192 << 20;
 /// Bytes written before they are read from cold disk: far more than any cache of the server holds.
 const COLD_BYTES: u64 = 3 << 30;
-/// Consumers, and the partitions that they share.
-const CONSUMERS: usize = 200;
-const SESSION_PARTITIONS: i32 = 10_000;
 
 /// Writes about `bytes` at a rate that every server keeps up with.
 fn write(
@@ -239,6 +236,15 @@ pub(super) fn beside_producers(context: &mut Context<'_>, row: &mut Row) -> Resu
     Ok(())
 }
 
+/// What is read of the report of `odradek-perf sessions --json`.
+#[derive(Debug, Deserialize)]
+struct Waited {
+    fetches_per_second: f64,
+    batches_arrived: u64,
+    batches_written: u64,
+    server_core_percent: Option<f64>,
+}
+
 /// Many consumers that wait on many partitions of which few are written.
 pub(super) fn sessions(context: &mut Context<'_>, row: &mut Row) -> Result<(), PerfError> {
     let odradek = context.start(System::Odradek)?;
@@ -250,30 +256,43 @@ pub(super) fn sessions(context: &mut Context<'_>, row: &mut Row) -> Result<(), P
     let seconds = (context.options.long_seconds / 3.0).clamp(5.0, 20.0);
     let mut costs = Vec::new();
     for server in servers {
-        let options = sessions::SessionsOptions {
-            bootstrap: server.address.clone(),
-            topic: row.name.clone(),
-            partitions: SESSION_PARTITIONS,
-            consumers: CONSUMERS,
-            writes_per_second: 100,
-            seconds,
-            server_pid: Some(server.pid),
-            json: true,
-        };
-        let report = sessions::run(&options, context.runner.stop)?;
+        let (seconds, pid) = (seconds.to_string(), server.pid.to_string());
+        let words = [
+            "sessions",
+            "--quiet",
+            "--json",
+            "--bootstrap",
+            &server.address,
+            "--topic",
+            &row.name,
+            "--consumers",
+            "200",
+            "--partitions",
+            "10000",
+            "--seconds",
+            &seconds,
+            "--server-pid",
+            &pid,
+        ]
+        .map(String::from);
+        row.commands
+            .push(format!("odradek-perf {}", words.join(" ")));
+        let waited: Waited = context.runner.child(&words, Duration::from_secs(120))?;
+        if waited.batches_written > 0 && waited.batches_arrived == 0 {
+            return Err(PerfError::Protocol(
+                "what was written did not arrive".into(),
+            ));
+        }
         let name = server.system.name();
-        context.runner.say(&format!("  {name}: {report}"));
-        let cpu = report.server_cpu_cores.unwrap_or(f64::NAN);
-        row.values.insert(format!("{name} cores"), cpu);
+        let cpu = waited.server_core_percent.unwrap_or(f64::NAN);
+        context
+            .runner
+            .say(&format!("  {name}: {cpu:.2} % of a core"));
+        row.values.insert(format!("{name} % of a core"), cpu);
         row.values
-            .insert(format!("{name} answers/s"), report.answers_per_second);
-        row.values
-            .insert(format!("{name} records/s"), report.records_per_second);
+            .insert(format!("{name} fetches/s"), waited.fetches_per_second);
         costs.push(cpu);
     }
-    row.commands.push(
-        "odradek-perf sessions --consumers 200 --partitions 10000 --writes-per-second 100".into(),
-    );
     let measured = match costs.as_slice() {
         [ours, kafka] => Ok(ours / kafka),
         _ => Err("Kafka was not measured".into()),
