@@ -3,7 +3,7 @@
 
 use crate::PerfError;
 use bytes::Bytes;
-use odradek_protocol::records::{BatchBuilder, Compression, HEADER_BYTES};
+use odradek_protocol::records::{BatchBuilder, BatchHeader, Compression, HEADER_BYTES};
 
 /// The size of one record in bytes, on the wire, where nothing else is asked for.
 pub const RECORD_BYTES: usize = 1024;
@@ -95,6 +95,21 @@ pub fn build_all(shape: &BatchShape, timestamp_ms: i64) -> Result<Vec<PreparedBa
     (0..batches)
         .map(|number| build_one(shape, number, timestamp_ms))
         .collect()
+}
+
+/// The offset after the last whole batch of an answer, and the time at `stamp_at` in it. None when there is no such batch.
+pub fn last_stamp(records: &[u8], stamp_at: usize) -> Option<(i64, u64)> {
+    let (mut rest, mut last) = (records, None);
+    while let Ok(header) = BatchHeader::parse(rest) {
+        if header.check_whole(rest.len()).is_err() {
+            break;
+        }
+        let (whole, after) = rest.split_at(header.size_bytes());
+        (rest, last) = (after, Some((header, whole)));
+    }
+    let (header, whole) = last?;
+    let stamp = whole.get(stamp_at..)?.first_chunk()?;
+    Some((header.next_offset(), u64::from_be_bytes(*stamp)))
 }
 
 fn check(shape: &BatchShape) -> Result<(), PerfError> {

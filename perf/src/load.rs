@@ -555,7 +555,8 @@ fn named(errors: &BTreeMap<i16, u64>) -> BTreeMap<String, u64> {
         .collect()
 }
 
-fn wall_ms() -> i64 {
+/// Milliseconds since 1970.
+pub(crate) fn wall_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as i64)
 }

@@ -29,20 +29,24 @@ Produce for 10 s:    odradek-perf load --bootstrap 127.0.0.1:9092 --topic t --ba
 With the cost:       odradek-perf load --topic t --server-pid $(pidof odradek)\n\
 Many small requests: odradek-perf load --topic t --batch-bytes 1024 --connections 8 --in-flight 32\n\
 Read it all back:    odradek-perf fetch --topic t\n\
+At a given rate:     odradek-perf load --topic t --rate 2000 --in-flight 64\n\
+Many consumers:      odradek-perf sessions --server-pid $(pidof odradek)\n\
 All the metadata:    odradek-perf metadata --partitions 100000 --server-pid $(pidof odradek)\n\
 At best here:        odradek-perf floor\n\
 Servers in turn:     odradek-perf compare --systems odradek,kafka,floor-ring --batch-bytes 65536\n\
 Every goal:          odradek-perf bars --list; odradek-perf bars --only produce-16k\n\n\
 MB and GB are powers of ten. Bytes are those of record batches; what the protocol adds around them is not counted. \
 Latency is from handing a request to its connection up to its answer, in a closed loop: a server that stalls is asked less, \
-so compare throughput with it. Ctrl-C reports what was measured so far.";
+so compare throughput with it, or give a --rate: then it is from when the request was due. Ctrl-C reports what was measured so far.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Produce: throughput, latency, errors, and the server's CPU, memory and disk writes.
     Load(LoadOptions),
-    /// Read a topic from its start to its end, and check every batch.
+    /// Read a topic, once or for a time, and check its batches: throughput, and the server's CPU and memory.
     Fetch(FetchOptions),
+    /// Let many consumers wait on many mostly idle partitions: what fetch sessions cost the server.
+    Sessions(SessionsOptions),
     /// Ask for the metadata of all topics, over many partitions: latency, and the server's CPU for each answer.
     Metadata(MetadataOptions),
     /// Serve as a produce floor: the least that a durable server can do, for `load` to drive.
@@ -53,8 +57,6 @@ enum Command {
     Compare(CompareOptions),
     /// Measure every row of the goals beside Apache Kafka and the floors: held or missed.
     Bars(BarsOptions),
-    /// Many consumers with fetch sessions over mostly idle partitions, and what they cost the server.
-    Sessions(SessionsOptions),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
             let bad = report.as_ref().is_ok_and(|report| report.problems > 0);
             show(report, options.json, bad)
         }
+        Command::Sessions(options) => show(sessions::run(&options, &stop), options.json, false),
         Command::Metadata(options) => show(metadata::run(&options, &stop), options.json, false),
         Command::FloorServer(options) => match floor_server::run(&options, &stop) {
             Ok(()) => ExitCode::SUCCESS,
@@ -97,7 +100,6 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Bars(options) => show(bars::run(&options, &stop), options.json, false),
-        Command::Sessions(options) => show(sessions::run(&options, &stop), options.json, false),
     }
 }
 

@@ -44,6 +44,22 @@ pub fn usage(pid: u32) -> Result<Usage, PerfError> {
     })
 }
 
+/// How often threads of process `pid` have given their processor up to wait for something, all that run now together.
+///
+/// # Errors
+/// When there is no such process.
+pub fn waits(pid: u32) -> Result<u64, PerfError> {
+    let path = format!("/proc/{pid}/task");
+    let tasks = fs::read_dir(&path)
+        .map_err(|error| PerfError::Options(format!("--server-pid {pid}: {path}: {error}")))?;
+    // A thread may end while we read: then it counts no more.
+    let waits = tasks.flatten().filter_map(|task| {
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        number_after(&status, "voluntary_ctxt_switches:")
+    });
+    Ok(waits.sum())
+}
+
 /// utime and stime: fields 14 and 15, counted after the program's name, which may hold spaces and brackets.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let after_name = &stat[stat.rfind(')')? + 1..];

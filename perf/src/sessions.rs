@@ -103,7 +103,7 @@ pub struct SessionsReport {
     pub measured_seconds: f64,
     /// Sessions begun from the start on: more than consumers means that the server gave some up.
     pub sessions_begun: u64,
-    /// Consumers whose last answer named no session.
+    /// Fetch requests answered while measuring.
     pub fetches: u64,
     /// The same each second.
     pub fetches_per_second: f64,
@@ -330,6 +330,8 @@ fn consume(
         session: true,
     };
     let mut fetcher = Fetcher::connect(topic, ring, positions, limits)?;
+    let stamp_at = batch::build(batch::RECORD_BYTES, 0)?.stamp_at;
+    let stamp_at = stamp_at.expect("a value of nearly 1 KiB holds a time");
     let mut latency_ns = latency_histogram();
     let mut answers = 0;
     while shared.goes_on() {
@@ -342,7 +344,7 @@ fn consume(
                 None,
             )?;
             let records = partition.records.as_deref().unwrap_or_default();
-            if let Some((next, stamp_ns)) = batch::last_stamp(records) {
+            if let Some((next, stamp_ns)) = batch::last_stamp(records, stamp_at) {
                 let waited = shared.now_ns().saturating_sub(stamp_ns);
                 if shared.measuring.load(Ordering::Acquire) {
                     latency_ns.saturating_record(waited);
