@@ -21,6 +21,7 @@ pub mod floor;
 pub mod frames;
 pub mod load;
 pub mod metadata;
+pub mod page;
 pub mod patch;
 pub mod process;
 pub mod report;

@@ -9,6 +9,7 @@ use odradek_perf::floor::server::{self as floor_server, FloorServerOptions};
 use odradek_perf::floor::{self, FloorOptions};
 use odradek_perf::load::{self, LoadOptions};
 use odradek_perf::metadata::{self, MetadataOptions};
+use odradek_perf::page::{self, PageOptions};
 use odradek_perf::sessions::{self, SessionsOptions};
 use serde::Serialize;
 use std::fmt::Display;
@@ -57,6 +58,8 @@ enum Command {
     Compare(CompareOptions),
     /// Measure every row of the goals beside Apache Kafka and the floors: held or missed.
     Bars(BarsOptions),
+    /// Draw the page of results, with plots, from what `bars` and `floor` kept.
+    Report(PageOptions),
 }
 
 fn main() -> ExitCode {
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Bars(options) => show(bars::run(&options, &stop), options.json, false),
+        Command::Report(options) => show(page::run(&options), false, false),
     }
 }
 

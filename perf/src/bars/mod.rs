@@ -191,7 +191,7 @@ impl<'a> Context<'a> {
 type Measure = fn(&mut Context<'_>, &mut Row) -> Result<(), PerfError>;
 
 /// Every row: its name, what it is for people, and how it is measured.
-const ROWS: [(&str, &str, Measure); 24] = [
+const ROWS: [(&str, &str, Measure); 25] = [
     (
         "produce-1k",
         "4 connections x 5 in flight, 1 KiB batches",
@@ -231,6 +231,11 @@ const ROWS: [(&str, &str, Measure); 24] = [
         "latency-half-peak",
         "Open loop at half of Odradek's peak, 16 KiB batches",
         steady::half_peak,
+    ),
+    (
+        "latency-curve",
+        "Open loop: latency against load, 16 KiB batches",
+        steady::curve,
     ),
     (
         "partitions-1000",
@@ -327,6 +332,11 @@ pub fn list() -> String {
         .iter()
         .map(|(name, title, _)| format!("{name:<18} {title}\n"));
     lines.collect()
+}
+
+/// The rows' names, in order.
+pub fn names() -> Vec<String> {
+    ROWS.iter().map(|(name, _, _)| (*name).into()).collect()
 }
 
 /// Measures the rows. `stop` ends it early, with what was measured so far.

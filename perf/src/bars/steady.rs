@@ -142,6 +142,36 @@ fn highest_held(
     Err("Kafka held none of the rates tried".into())
 }
 
+/// Shares of a server's own peak at which its latency is shown.
+const CURVE_SHARES: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];
+
+/// Latency against load: no bar, but the picture of what the other rows say. Each server at shares of its own peak.
+pub(super) fn curve(context: &mut Context<'_>, row: &mut Row) -> Result<(), PerfError> {
+    let odradek = context.start(System::Odradek)?;
+    let ring = context.start(System::FloorRing)?;
+    if let Err(why) = context.kafka(System::Kafka) {
+        row.notes.push(why);
+    }
+    let mut servers = vec![&odradek, &ring];
+    servers.extend(context.running_kafkas(&[System::Kafka]));
+    let closed = deep(context);
+    for server in servers {
+        let name = server.system.name();
+        let words = format!("{name}, closed loop");
+        let peak = one(context, row, server, &words, &closed)?;
+        for share in CURVE_SHARES {
+            let load = Load {
+                rate: Some((peak.requests_per_second * share).floor().max(1.0)),
+                ..closed.clone()
+            };
+            let words = format!("{name}, {:.0} % of its peak", share * 100.0);
+            one(context, row, server, &words, &load)?;
+        }
+    }
+    context.delete_topic(&row.name);
+    Ok(())
+}
+
 /// Bytes that reach the disk for each byte produced, in a data directory that is full already, so that retention takes what comes in.
 pub(super) fn written(
     context: &mut Context<'_>,
