@@ -5,6 +5,7 @@ use odradek_perf::PerfError;
 use odradek_perf::fetch::{self, FetchOptions};
 use odradek_perf::load::{self, LoadOptions};
 use odradek_perf::metadata::{self, MetadataOptions};
+use odradek_perf::partitions::{self, PartitionsOptions};
 use odradek_perf::summary::{self, SummaryOptions};
 use serde::Serialize;
 use std::fmt::Display;
@@ -26,6 +27,7 @@ With the cost:       odradek-perf load --topic t --server-pid $(pidof odradek)\n
 Many small requests: odradek-perf load --topic t --batch-bytes 1024 --connections 8 --in-flight 32\n\
 Read it all back:    odradek-perf fetch --topic t\n\
 All the metadata:    odradek-perf metadata --partitions 100000 --server-pid $(pidof odradek)\n\
+Very many partitions: odradek-perf partitions --partitions 100000\n\
 Two servers:         scripts/perf-produce\n\n\
 MB and GB are powers of ten. Bytes are those of record batches; what the protocol adds around them is not counted. \
 Latency is from handing a request to its connection up to its answer, in a closed loop: a server that stalls is asked less, \
@@ -39,6 +41,8 @@ enum Command {
     Fetch(FetchOptions),
     /// Ask for the metadata of all topics, over many partitions: latency, and the server's CPU for each answer.
     Metadata(MetadataOptions),
+    /// The timed shutdown: make very many partitions on a server of its own, then time its stops and starts and see what it takes.
+    Partitions(PartitionsOptions),
     /// Make one table, and one results file, of many load reports.
     Summary(SummaryOptions),
 }
@@ -68,6 +72,11 @@ fn main() -> ExitCode {
             show(report, options.json, bad)
         }
         Command::Metadata(options) => show(metadata::run(&options, &stop), options.json, false),
+        Command::Partitions(options) => {
+            let report = partitions::run(&options, &stop);
+            let bad = report.as_ref().is_ok_and(|report| report.problems > 0);
+            show(report, options.json, bad)
+        }
         Command::Summary(options) => match summary::run(&options) {
             Ok(table) => {
                 print!("{table}");
