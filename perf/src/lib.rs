@@ -1,6 +1,6 @@
 //! Load for any server that speaks Kafka's wire, and what it costs that server. The binary `odradek-perf` is `main`.
 //!
-//! `load`, `fetch`, `sessions` and `metadata` are its commands; `driver` is the loop that carries the produce load, `schedule` when requests are due at a given rate, `frames`, `patch` and `batch` what it sends,
+//! `load`, `fetch`, `sessions`, `partitions` and `metadata` are its commands; `driver` is the loop that carries the produce load, `schedule` when requests are due at a given rate, `frames`, `patch` and `batch` what it sends,
 //! `client` the few blocking calls before and after, `process` the server's cost as the kernel counts it, `report` one run's
 //! figures, `fetching` one consumer's connection, `arrivals` the consumers of an end-to-end run.
 //! `compare` and `bars` start servers (`systems`), load them in turn (`runner`) and divide (`figures`); `floor` is what they are held
@@ -22,6 +22,7 @@ pub mod frames;
 pub mod load;
 pub mod metadata;
 pub mod page;
+pub mod partitions;
 pub mod patch;
 pub mod process;
 pub mod report;

@@ -10,6 +10,7 @@ use odradek_perf::floor::{self, FloorOptions};
 use odradek_perf::load::{self, LoadOptions};
 use odradek_perf::metadata::{self, MetadataOptions};
 use odradek_perf::page::{self, PageOptions};
+use odradek_perf::partitions::{self, PartitionsOptions};
 use odradek_perf::sessions::{self, SessionsOptions};
 use serde::Serialize;
 use std::fmt::Display;
@@ -35,6 +36,7 @@ Many consumers:      odradek-perf sessions --server-pid $(pidof odradek)\n\
 All the metadata:    odradek-perf metadata --partitions 100000 --server-pid $(pidof odradek)\n\
 At best here:        odradek-perf floor\n\
 Servers in turn:     odradek-perf compare --systems odradek,kafka,floor-ring --batch-bytes 65536\n\
+Very many partitions: odradek-perf partitions --partitions 100000\n\
 Every goal:          odradek-perf bars --list; odradek-perf bars --only produce-16k\n\n\
 MB and GB are powers of ten. Bytes are those of record batches; what the protocol adds around them is not counted. \
 Latency is from handing a request to its connection up to its answer, in a closed loop: a server that stalls is asked less, \
@@ -60,6 +62,8 @@ enum Command {
     Bars(BarsOptions),
     /// Draw the page of results, with plots, from what `bars` and `floor` kept.
     Report(PageOptions),
+    /// The timed shutdown: make very many partitions on a server of its own, then time its stops and starts and see what it takes.
+    Partitions(PartitionsOptions),
 }
 
 fn main() -> ExitCode {
@@ -103,6 +107,11 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Bars(options) => show(bars::run(&options, &stop), options.json, false),
+        Command::Partitions(options) => {
+            let report = partitions::run(&options, &stop);
+            let bad = report.as_ref().is_ok_and(|report| report.problems > 0);
+            show(report, options.json, bad)
+        }
         Command::Report(options) => show(page::run(&options), false, false),
     }
 }
