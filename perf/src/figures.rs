@@ -67,8 +67,7 @@ pub struct Figures {
 impl Figures {
     /// Of at least one run.
     pub fn of(system: &str, runs: &[LoadReport]) -> Option<Figures> {
-        let spread =
-            |figure: &dyn Fn(&LoadReport) -> f64| Spread::of(runs.iter().map(|run| figure(run)));
+        let spread = |figure: &dyn Fn(&LoadReport) -> f64| Spread::of(runs.iter().map(figure));
         let servers = || runs.iter().filter_map(|run| run.server.as_ref());
         Some(Figures {
             system: system.into(),

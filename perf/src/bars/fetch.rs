@@ -78,8 +78,10 @@ fn read(
         &pid,
     ]
     .map(String::from);
-    row.commands
-        .push(format!("odradek-perf {}", words.join(" ")));
+    row.commands.push(format!(
+        "odradek-perf fetch --no-verify --connections {connections} --topic {}",
+        row.name
+    ));
     let fetched: Fetched = context.runner.child(&words, longest)?;
     if fetched.problems > 0 {
         let first = fetched.first_problem.unwrap_or_default();
@@ -275,8 +277,9 @@ pub(super) fn sessions(context: &mut Context<'_>, row: &mut Row) -> Result<(), P
             &pid,
         ]
         .map(String::from);
-        row.commands
-            .push(format!("odradek-perf {}", words.join(" ")));
+        row.commands.push(format!(
+            "odradek-perf sessions --consumers 200 --partitions 10000 --seconds {seconds}"
+        ));
         let waited: Waited = context.runner.child(&words, Duration::from_secs(120))?;
         if waited.batches_written > 0 && waited.batches_arrived == 0 {
             return Err(PerfError::Protocol(

@@ -66,12 +66,12 @@ pub(super) fn many(
         ]
         .map(String::from),
     );
+    row.commands
+        .push(format!("odradek-perf {}", words.join(" ")));
     let binary = context.options.tools.odradek()?;
     let folder = &context.options.tools.folder;
     words.extend(["--binary".into(), binary.display().to_string()]);
     words.extend(["--folder".into(), folder.display().to_string()]);
-    row.commands
-        .push(format!("odradek-perf {}", words.join(" ")));
     let report: Report = context.runner.child(&words, LONGEST)?;
     if report.problems > 0 {
         row.notes.push(format!(

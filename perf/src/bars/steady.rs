@@ -17,12 +17,15 @@ const HELD_SHARE_MIN: f64 = 0.99;
 /// A pause of this length is none that a server without a real-time kernel can be blamed for, microseconds.
 const PAUSE_ALLOWED_US: f64 = 50_000.0;
 
+/// The data directory of the rows that count bytes written: small, so that all of it is written soon; a quarter is kept.
+const DIRECTORY_BYTES: u64 = 4 << 30;
+
 /// So small a data directory, and so little kept, that retention, change of segments, checkpoints and rewriting run all the time.
 pub(super) const SMALL: [&str; 4] = [
     "--override",
-    "odradek.data.dir.bytes.max=8589934592",
+    "odradek.data.dir.bytes.max=4294967296",
     "--override",
-    "log.retention.bytes=134217728",
+    "log.retention.bytes=67108864",
 ];
 
 pub(super) fn deep(context: &Context<'_>) -> Load {
@@ -180,13 +183,12 @@ pub(super) fn written(
     partitions: i32,
     most: f64,
 ) -> Result<(), PerfError> {
-    let keep = format!("log.retention.bytes={}", (2_u64 << 30) / partitions as u64);
-    let words = [
-        "--override",
-        "odradek.data.dir.bytes.max=8589934592",
-        "--override",
-        &keep,
-    ];
+    let keep = format!(
+        "log.retention.bytes={}",
+        DIRECTORY_BYTES / 4 / partitions as u64
+    );
+    let limit = format!("odradek.data.dir.bytes.max={DIRECTORY_BYTES}");
+    let words = ["--override", &limit, "--override", &keep];
     let odradek = context.start_with(System::Odradek, &words)?;
     let load = Load {
         batch_bytes,
@@ -204,7 +206,7 @@ pub(super) fn written(
         .insert("produced before the measuring GB".into(), warm as f64 / 1e9);
     let measured = match &report.server {
         None => Err("the server's disk writes could not be read".into()),
-        Some(_) if warm < 8 << 30 => Err(format!(
+        Some(_) if warm < DIRECTORY_BYTES => Err(format!(
             "only {:.1} GB were written before the measuring, less than the directory holds; give more --long-seconds",
             warm as f64 / 1e9
         )),

@@ -48,6 +48,13 @@ struct Batch {
     owners: Vec<(u32, usize)>,
 }
 
+/// The write in flight: what it answers, whose answers those are, and how many bytes it is to write. Its memory is with the ring.
+struct Writing {
+    answers: Vec<u8>,
+    owners: Vec<(u32, usize)>,
+    bytes: usize,
+}
+
 /// Serves until `stop`.
 ///
 /// # Errors
@@ -94,8 +101,7 @@ struct Server {
     waiting: VecDeque<Waiting>,
     filling: Batch,
     idle: Option<Batch>,
-    /// What the write in flight answers, and how many bytes it is to write. Its memory is with the ring.
-    writing: Option<(Vec<u8>, Vec<(u32, usize)>, usize)>,
+    writing: Option<Writing>,
     /// A receive ended for want of buffers.
     starved: bool,
 }
@@ -151,7 +157,11 @@ impl Server {
                 result,
             } => self.sent(connection, bytes, result),
             Event::Written { memory, result } => {
-                let (answers, owners, bytes) = self.writing.take().expect("a write was in flight");
+                let Writing {
+                    answers,
+                    owners,
+                    bytes,
+                } = self.writing.take().expect("a write was in flight");
                 if result != bytes as i32 {
                     return Err(io::Error::other(format!(
                         "a write of {bytes} bytes ended with {result}"
@@ -251,7 +261,11 @@ impl Server {
         let file = self.file.file.as_fd();
         self.ring
             .write_durably(file, position, full.buffer.memory, bytes);
-        self.writing = Some((full.answers, full.owners, bytes));
+        self.writing = Some(Writing {
+            answers: full.answers,
+            owners: full.owners,
+            bytes,
+        });
         self.filling.answers.clear();
         self.filling.owners.clear();
     }
@@ -316,7 +330,7 @@ impl Server {
             || self
                 .writing
                 .as_ref()
-                .is_some_and(|(_, owners, _)| owed(owners));
+                .is_some_and(|writing| owed(&writing.owners));
         if slot
             .as_ref()
             .is_some_and(|it| it.over && !it.armed && !it.sending && !waiting && !owed)
