@@ -248,6 +248,7 @@ impl Server {
                 Err(why) => self.close(index, &why),
             }
             self.send(index);
+            self.forget_if_over(index);
         }
     }
 
@@ -283,6 +284,7 @@ impl Server {
         }
         for (owner, _) in owners {
             self.send(*owner);
+            self.forget_if_over(*owner);
         }
     }
 
@@ -322,8 +324,15 @@ impl Server {
         }
     }
 
+    /// Lets go of a connection that is over, once neither the kernel nor a write still has to do with it.
     fn forget_if_over(&mut self, index: u32) {
         let slot = &mut self.connections[index as usize];
+        if !slot
+            .as_ref()
+            .is_some_and(|it| it.over && !it.armed && !it.sending)
+        {
+            return;
+        }
         let waiting = self.waiting.iter().any(|it| it.connection == index);
         let owed = |owners: &[(u32, usize)]| owners.iter().any(|(owner, _)| *owner == index);
         let owed = owed(&self.filling.owners)
@@ -331,10 +340,7 @@ impl Server {
                 .writing
                 .as_ref()
                 .is_some_and(|writing| owed(&writing.owners));
-        if slot
-            .as_ref()
-            .is_some_and(|it| it.over && !it.armed && !it.sending && !waiting && !owed)
-        {
+        if !waiting && !owed {
             *slot = None;
         }
     }
