@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 
 /// What to do.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub struct CompareOptions {
     /// Which systems, the first against each of the others.
     #[arg(
@@ -44,6 +45,12 @@ pub struct CompareOptions {
     #[arg(long)]
     pub quiet: bool,
 }
+
+const EXAMPLES: &str = "Examples:\n  \
+odradek-perf compare --batch-bytes 1024                                 Odradek, Kafka and both floors\n  \
+odradek-perf compare --systems odradek,kafka-flush --seconds 10         Kafka that waits for the disk too\n  \
+odradek-perf compare --systems floor-ring,floor-sync --in-flight 1 --connections 1\n\n\
+No ratio is printed where the two did not do the same work, had errors, or another number of rounds; it says so instead.";
 
 /// What came of it.
 #[derive(Clone, Debug, Serialize)]

@@ -27,6 +27,7 @@ use std::time::Instant;
 
 /// What to do.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub struct BarsOptions {
     /// Only these rows, such as produce-16k,latency-4k; see --list.
     #[arg(long, value_delimiter = ',', value_name = "ROW")]
@@ -72,6 +73,15 @@ pub struct BarsOptions {
     #[arg(long)]
     pub quiet: bool,
 }
+
+const EXAMPLES: &str = "Examples:\n  \
+odradek-perf bars --list                                             which rows there are\n  \
+odradek-perf bars --only produce-16k --rounds 1 --seconds 2          one row, quickly\n  \
+odradek-perf bars --only produce-1k,idle --no-kafka                  without a JVM\n  \
+odradek-perf bars --only produce-64k --odradek-option=--override --odradek-option=odradek.shards=1\n  \
+odradek-perf bars --results perf/results && odradek-perf report      keep it, and draw the page\n\n\
+A row that needs what is not there says `not measured` and why; a bar that is missed says MISSED. Ctrl-C ends what was started and \
+prints what was measured so far.";
 
 /// One row: what was asked, measured and judged.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

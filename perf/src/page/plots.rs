@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 const WIDTH: u32 = 900;
 const HEIGHT: u32 = 420;
+/// Room at the right for the names.
+const LEGEND_WIDTH: u32 = 165;
 const COLOURS: [RGBColor; 4] = [
     RGBColor(0xD1, 0x49, 0x1B),
     RGBColor(0x4A, 0x6F, 0xA5),
@@ -100,6 +102,7 @@ fn groups(area: &Area<'_>, title: &str, groups: &[Group]) -> Drawn {
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 18))
         .margin(12)
+        .margin_right(LEGEND_WIDTH)
         .x_label_area_size(34)
         .y_label_area_size(48)
         .build_cartesian_2d(0.0..groups.len() as f64, 0.0..most)?;
@@ -107,6 +110,7 @@ fn groups(area: &Area<'_>, title: &str, groups: &[Group]) -> Drawn {
         .configure_mesh()
         .disable_x_mesh()
         .x_labels(0)
+        .label_style(("sans-serif", 15))
         .y_desc("% of the ring floor")
         .draw()?;
     let floor = PathElement::new(vec![(0.0, 100.0), (groups.len() as f64, 100.0)], BLACK);
@@ -139,8 +143,8 @@ fn groups(area: &Area<'_>, title: &str, groups: &[Group]) -> Drawn {
 }
 
 fn legend(area: &Area<'_>, place: usize, name: &str, colour: RGBColor) -> Drawn {
-    let left = WIDTH as i32 - 150;
-    let top = 10 + 16 * place as i32;
+    let left = (WIDTH - LEGEND_WIDTH) as i32 + 15;
+    let top = 50 + 20 * place as i32;
     area.draw(&Rectangle::new(
         [(left, top), (left + 12, top + 11)],
         colour.filled(),
@@ -148,7 +152,7 @@ fn legend(area: &Area<'_>, place: usize, name: &str, colour: RGBColor) -> Drawn 
     area.draw(&Text::new(
         name.to_string(),
         (left + 18, top),
-        ("sans-serif", 13),
+        ("sans-serif", 16),
     ))?;
     Ok(())
 }
@@ -220,10 +224,17 @@ fn lines(area: &Area<'_>, title: &str, series: &[Series]) -> Drawn {
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 18))
         .margin(12)
+        .margin_right(LEGEND_WIDTH)
         .x_label_area_size(34)
         .y_label_area_size(64)
         .build_cartesian_2d((left..right).log_scale(), (low..high).log_scale())?;
-    chart.configure_mesh().light_line_style(WHITE).draw()?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .label_style(("sans-serif", 15))
+        .x_label_formatter(&|value| short(*value))
+        .y_label_formatter(&|value| short(*value))
+        .draw()?;
     for (place, (name, points)) in series.iter().enumerate() {
         let colour = COLOURS[place % COLOURS.len()];
         let seen = points.iter().copied().filter(|(x, y)| *x > 0.0 && *y > 0.0);
@@ -232,4 +243,29 @@ fn lines(area: &Area<'_>, title: &str, series: &[Series]) -> Drawn {
         legend(area, place, name, colour)?;
     }
     Ok(())
+}
+
+/// A number with few digits: 0.05, 20, 10k, 2M.
+fn short(value: f64) -> String {
+    let (scaled, unit) = match value {
+        million if million >= 1e6 => (million / 1e6, "M"),
+        thousand if thousand >= 1e3 => (thousand / 1e3, "k"),
+        small => (small, ""),
+    };
+    let digits = format!("{scaled:.3}");
+    let digits = digits.trim_end_matches('0').trim_end_matches('.');
+    format!("{digits}{unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(short(0.05), "0.05");
+        assert_eq!(short(20.0), "20");
+        assert_eq!(short(10_000.0), "10k");
+        assert_eq!(short(2e6), "2M");
+    }
 }
