@@ -172,13 +172,7 @@ impl Counted {
 /// # Errors
 /// When the topic is not there, a connection breaks, or the server refuses; damage is counted instead.
 pub fn run(options: &FetchOptions, stop: &AtomicBool) -> Result<FetchReport, PerfError> {
-    if options.from == From::Tail && options.tail_records == 0 && options.seconds.is_none() {
-        return Err(PerfError::Options(
-            "--from tail begins where nothing is written yet: say for how long to read with --seconds, or how far back to \
-             begin with --tail-records"
-                .into(),
-        ));
-    }
+    refuse_nothing_to_read(options)?;
     let topic = Client::connect(&options.bootstrap)?.existing_topic(&options.topic)?;
     let readers = u32::from(options.connections).min(topic.partitions as u32);
     let prepared: Vec<_> = (0..readers)
@@ -242,6 +236,17 @@ pub fn run(options: &FetchOptions, stop: &AtomicBool) -> Result<FetchReport, Per
         server,
         interrupted: stop.load(Ordering::Relaxed),
     })
+}
+
+fn refuse_nothing_to_read(options: &FetchOptions) -> Result<(), PerfError> {
+    if options.from == From::Tail && options.tail_records == 0 && options.seconds.is_none() {
+        return Err(PerfError::Options(
+            "--from tail begins where nothing is written yet: say for how long to read with --seconds, or how far back to \
+             begin with --tail-records"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 fn check(options: &FetchOptions) -> Check {
