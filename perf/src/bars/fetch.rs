@@ -6,6 +6,7 @@ use super::{Context, Row};
 use crate::PerfError;
 use crate::figures::Spread;
 use crate::floor::disk;
+use crate::report::LoadReport;
 use crate::runner::Load;
 use crate::systems::{Running, System};
 use serde::Deserialize;
@@ -229,12 +230,33 @@ pub(super) fn beside_producers(context: &mut Context<'_>, row: &mut Row) -> Resu
     let rate = fetched.bytes as f64 / 1e6 / fetched.seconds;
     row.values.insert("reader MB/s".into(), rate);
     row.values.insert("reader seconds".into(), fetched.seconds);
-    row.bars = vec![Bar::new(
-        "p99 / that without the reader",
-        Bound::AtMost(2.0),
-        "x",
-        Ok(beside.latency.p99_us / alone.latency.p99_us),
-    )];
+    // Where the producers could not keep their own pace alone, what they waited says nothing about the reader.
+    let kept = |report: &LoadReport| match report.conditions.requests_per_second {
+        Some(asked) => report.requests_per_second / asked,
+        None => f64::NAN,
+    };
+    let measured = match kept(&alone) {
+        share if share >= steady::HELD_SHARE_MIN => {
+            Ok(beside.latency.p99_us / alone.latency.p99_us)
+        }
+        share => Err(format!(
+            "without the reader the producers reached only {share:.2} of half their peak"
+        )),
+    };
+    row.bars = vec![
+        Bar::new(
+            "p99 / that without the reader",
+            Bound::AtMost(2.0),
+            "x",
+            measured,
+        ),
+        Bar::new(
+            "rate reached beside the reader / rate asked",
+            Bound::AtLeast(steady::HELD_SHARE_MIN),
+            "x",
+            Ok(kept(&beside)),
+        ),
+    ];
     Ok(())
 }
 

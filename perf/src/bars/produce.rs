@@ -162,6 +162,15 @@ pub(super) fn partitions(
     servers.extend(context.running_kafkas(&[System::Kafka]));
     row.commands
         .push(format!("odradek-perf load {}", many.arguments().join(" ")));
+    // Kafka makes a folder for each partition before it takes a batch for it, and refuses until then: that belongs to no round.
+    let settle = Load {
+        seconds: 0.0,
+        warm_up_seconds: (f64::from(partitions) / 500.0).clamp(1.0, 20.0),
+        ..many.clone()
+    };
+    for server in &servers {
+        context.runner.load(server, &topics[1], &settle)?;
+    }
     let mut all: [Vec<Vec<_>>; 2] = [Vec::new(), Vec::new()];
     for _ in 0..context.options.rounds {
         for ((topic, load), all) in topics.iter().zip([&few, &many]).zip(&mut all) {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// The shares of its closed-loop peak at which Kafka is tried, until it holds one.
 const HELD_SHARES: [f64; 5] = [0.95, 0.85, 0.75, 0.6, 0.45];
 /// The share of a rate that must be reached for it to count as held.
-const HELD_SHARE_MIN: f64 = 0.99;
+pub(super) const HELD_SHARE_MIN: f64 = 0.99;
 /// A pause of this length is none that a server without a real-time kernel can be blamed for, microseconds.
 const PAUSE_ALLOWED_US: f64 = 50_000.0;
 
