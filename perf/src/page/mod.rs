@@ -58,14 +58,14 @@ pub fn run(options: &PageOptions) -> Result<String, PerfError> {
     let plots = plots::draw(&options.results, &rows)?;
     let mut text = head(&rows);
     overview(&mut text, &rows);
-    let base = options.page.parent().unwrap_or(Path::new(""));
-    for (title, path) in &plots {
-        let shown = path.strip_prefix(base).unwrap_or(path);
-        let _ = writeln!(text, "\n![{title}]({})\n", shown.display());
+    let folder = link(&options.page, &options.results);
+    for (title, name) in &plots {
+        let _ = writeln!(text, "\n![{title}]({folder}/{name})\n");
     }
-    rows.iter().for_each(|kept| detail(&mut text, kept));
+    rows.iter()
+        .for_each(|kept| detail(&mut text, kept, &folder));
     if let Some(floor) = floors.last() {
-        floor_lines(&mut text, floor);
+        floor_lines(&mut text, floor, &folder);
     }
     if let Ok(tried) = std::fs::read_to_string(&options.tried) {
         let _ = write!(text, "\n{tried}");
@@ -77,6 +77,22 @@ pub fn run(options: &PageOptions) -> Result<String, PerfError> {
         rows.len(),
         plots.len()
     ))
+}
+
+/// The way from the page to the folder, as a link: a page that moves with its folder must not name the machine's own paths.
+fn link(page: &Path, results: &Path) -> String {
+    let page = page.parent().filter(|it| !it.as_os_str().is_empty());
+    let page = page.unwrap_or(Path::new(".")).canonicalize();
+    let results = results.canonicalize();
+    let inside = page
+        .ok()
+        .zip(results.ok())
+        .and_then(|(page, results)| Some(results.strip_prefix(page).ok()?.to_path_buf()));
+    match inside {
+        Some(path) if path.as_os_str().is_empty() => ".".into(),
+        Some(path) => path.display().to_string(),
+        None => "results".into(),
+    }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), PerfError> {
@@ -156,7 +172,7 @@ fn head(rows: &[KeptRow]) -> String {
         origin.kernel,
         stamp(origin.at_unix_seconds),
         origin.commit,
-        origin.command,
+        origin.command.trim(),
         commits.join("`, `"),
     )
 }
@@ -221,11 +237,11 @@ fn figure(value: f64) -> String {
     }
 }
 
-fn detail(text: &mut String, kept: &KeptRow) {
+fn detail(text: &mut String, kept: &KeptRow, folder: &str) {
     let row = &kept.row;
     let _ = writeln!(
         text,
-        "\n### {}\n\n{}. From [`{}`](results/{}), commit `{}`.",
+        "\n### {}\n\n{}. From [`{}`]({folder}/{}), commit `{}`.",
         row.name, row.title, kept.file, kept.file, kept.origin.commit
     );
     if !row.figures.is_empty() {
@@ -278,10 +294,10 @@ fn figures_table(text: &mut String, figures: &[Figures]) {
     }
 }
 
-fn floor_lines(text: &mut String, floor: &Kept<FloorReport>) {
+fn floor_lines(text: &mut String, floor: &Kept<FloorReport>, folder: &str) {
     let _ = writeln!(
         text,
-        "\n## What this machine can do at best\n\nFrom [`{}`](results/{}), commit `{}`, `{}`.\n\n| what | figures |\n|---|---|",
+        "\n## What this machine can do at best\n\nFrom [`{}`]({folder}/{}), commit `{}`, `{}`.\n\n| what | figures |\n|---|---|",
         floor.file, floor.file, floor.report.origin.commit, floor.report.origin.command
     );
     for line in &floor.report.lines {

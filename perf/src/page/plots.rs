@@ -6,7 +6,7 @@ use crate::systems::System;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const WIDTH: u32 = 900;
 const HEIGHT: u32 = 420;
@@ -22,14 +22,14 @@ const COLOURS: [RGBColor; 4] = [
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
 
-/// Draws what there are figures for. Gives title and path of each plot.
+/// Draws what there are figures for. Gives title and file name of each plot.
 ///
 /// # Errors
 /// When a plot cannot be written.
 pub(super) fn draw(
     folder: &Path,
     rows: &[KeptRow],
-) -> Result<Vec<(&'static str, PathBuf)>, PerfError> {
+) -> Result<Vec<(&'static str, String)>, PerfError> {
     let mut plots = Vec::new();
     let mut plot = |name: &str, title: &'static str, paint: &dyn Fn(&Area<'_>) -> Drawn| {
         let path = folder.join(name);
@@ -41,7 +41,7 @@ pub(super) fn draw(
             .and_then(|()| area.present().map_err(Into::into));
         drawn.map_err(|error| PerfError::Options(format!("{}: {error}", path.display())))?;
         drop(area);
-        plots.push((title, path));
+        plots.push((title, name.to_string()));
         Ok::<(), PerfError>(())
     };
     let throughput = throughput_groups(rows);
