@@ -20,8 +20,13 @@ const PAUSE_ALLOWED_US: f64 = 50_000.0;
 /// The data directory of the rows that count bytes written: small, so that all of it is written soon; a quarter is kept.
 const DIRECTORY_BYTES: u64 = 4 << 30;
 
+/// Kafka's usual 5 minutes between looks at retention would fill such a directory long before the first one.
+const RETENTION_OFTEN: &str = "log.retention.check.interval.ms=1000";
+
 /// So small a data directory, and so little kept, that retention, change of segments, checkpoints and rewriting run all the time.
-pub(super) const SMALL: [&str; 4] = [
+pub(super) const SMALL: [&str; 6] = [
+    "--override",
+    RETENTION_OFTEN,
     "--override",
     "odradek.data.dir.bytes.max=4294967296",
     "--override",
@@ -188,7 +193,14 @@ pub(super) fn written(
         DIRECTORY_BYTES / 4 / partitions as u64
     );
     let limit = format!("odradek.data.dir.bytes.max={DIRECTORY_BYTES}");
-    let words = ["--override", &limit, "--override", &keep];
+    let words = [
+        "--override",
+        RETENTION_OFTEN,
+        "--override",
+        &limit,
+        "--override",
+        &keep,
+    ];
     let odradek = context.start_with(System::Odradek, &words)?;
     let load = Load {
         batch_bytes,
