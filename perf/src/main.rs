@@ -2,11 +2,16 @@
 
 use clap::{Parser, Subcommand};
 use odradek_perf::PerfError;
+use odradek_perf::bars::{self, BarsOptions};
+use odradek_perf::compare::{self, CompareOptions};
 use odradek_perf::fetch::{self, FetchOptions};
+use odradek_perf::floor::server::{self as floor_server, FloorServerOptions};
+use odradek_perf::floor::{self, FloorOptions};
 use odradek_perf::load::{self, LoadOptions};
 use odradek_perf::metadata::{self, MetadataOptions};
+use odradek_perf::page::{self, PageOptions};
+use odradek_perf::partitions::{self, PartitionsOptions};
 use odradek_perf::sessions::{self, SessionsOptions};
-use odradek_perf::summary::{self, SummaryOptions};
 use serde::Serialize;
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -29,7 +34,10 @@ Read it all back:    odradek-perf fetch --topic t\n\
 At a given rate:     odradek-perf load --topic t --rate 2000 --in-flight 64\n\
 Many consumers:      odradek-perf sessions --server-pid $(pidof odradek)\n\
 All the metadata:    odradek-perf metadata --partitions 100000 --server-pid $(pidof odradek)\n\
-Two servers:         scripts/perf-produce\n\n\
+At best here:        odradek-perf floor\n\
+Servers in turn:     odradek-perf compare --systems odradek,kafka,floor-ring --batch-bytes 65536\n\
+Very many partitions: odradek-perf partitions --partitions 100000\n\
+Every goal:          odradek-perf bars --list; odradek-perf bars --only produce-16k\n\n\
 MB and GB are powers of ten. Bytes are those of record batches; what the protocol adds around them is not counted. \
 Latency is from handing a request to its connection up to its answer, in a closed loop: a server that stalls is asked less, \
 so compare throughput with it, or give a --rate: then it is from when the request was due. Ctrl-C reports what was measured so far.";
@@ -44,8 +52,18 @@ enum Command {
     Sessions(SessionsOptions),
     /// Ask for the metadata of all topics, over many partitions: latency, and the server's CPU for each answer.
     Metadata(MetadataOptions),
-    /// Make one table, and one results file, of many load reports.
-    Summary(SummaryOptions),
+    /// Serve as a produce floor: the least that a durable server can do, for `load` to drive.
+    FloorServer(FloorServerOptions),
+    /// Measure what this machine can do at best: network, memory, disk, and the produce floors.
+    Floor(FloorOptions),
+    /// Start servers, give all the same load in turn, and print medians, spread and ratios.
+    Compare(CompareOptions),
+    /// Measure every row of the goals beside Apache Kafka and the floors: held or missed.
+    Bars(BarsOptions),
+    /// Draw the page of results, with plots, from what `bars` and `floor` kept.
+    Report(PageOptions),
+    /// The timed shutdown: make very many partitions on a server of its own, then time its stops and starts and see what it takes.
+    Partitions(PartitionsOptions),
 }
 
 fn main() -> ExitCode {
@@ -72,13 +90,29 @@ fn main() -> ExitCode {
         }
         Command::Sessions(options) => show(sessions::run(&options, &stop), options.json, false),
         Command::Metadata(options) => show(metadata::run(&options, &stop), options.json, false),
-        Command::Summary(options) => match summary::run(&options) {
-            Ok(table) => {
-                print!("{table}");
-                ExitCode::SUCCESS
-            }
+        Command::FloorServer(options) => match floor_server::run(&options, &stop) {
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => refuse(&error),
         },
+        Command::Floor(options) => show(floor::run(&options, &stop), options.json, false),
+        Command::Compare(options) => {
+            let report = compare::run(&options, &stop);
+            let bad = report
+                .as_ref()
+                .is_ok_and(|report| !report.failures.is_empty());
+            show(report, options.json, bad)
+        }
+        Command::Bars(options) if options.list => {
+            print!("{}", bars::list());
+            ExitCode::SUCCESS
+        }
+        Command::Bars(options) => show(bars::run(&options, &stop), options.json, false),
+        Command::Partitions(options) => {
+            let report = partitions::run(&options, &stop);
+            let bad = report.as_ref().is_ok_and(|report| report.problems > 0);
+            show(report, options.json, bad)
+        }
+        Command::Report(options) => show(page::run(&options), false, false),
     }
 }
 

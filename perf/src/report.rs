@@ -1,4 +1,4 @@
-//! One run's figures, for people and as JSON. `load` and `fetch` make them; `summary` reads them back.
+//! One run's figures, for people and as JSON. `load` and `fetch` make them; `figures` makes medians of them.
 
 use crate::process::Usage;
 use hdrhistogram::Histogram;
