@@ -62,7 +62,7 @@ impl Shard {
         key: &PartitionKey,
         offset: i64,
     ) -> Result<Option<Offset>, ErrorCode> {
-        let slot = *self.index.get(key).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let slot = self.slot_of(key).ok_or(ErrorCode::NotLeaderOrFollower)?;
         if !self.topic_of(slot).config.cleanup.delete {
             return Err(ErrorCode::PolicyViolation);
         }
@@ -135,7 +135,7 @@ impl Shard {
     pub(crate) fn describe_producers(&mut self, command: &DescribeProducersCommand) {
         let mut replies = Vec::with_capacity(command.partitions.len());
         for key in &command.partitions {
-            let partition = self.index.get(key).map(|slot| self.partition(*slot));
+            let partition = self.slot_of(key).map(|slot| self.partition(slot));
             replies.push(DescribeProducersPartitionReply {
                 key: *key,
                 error: partition.map_or(ErrorCode::NotLeaderOrFollower, |_| ErrorCode::None),
@@ -151,15 +151,13 @@ impl Shard {
         let mut directories = Vec::with_capacity(self.directories.len());
         for directory in &self.directories {
             let mut replicas = Vec::new();
-            for (replica, slot) in &directory.by_replica {
+            for slot in directory.by_replica.positions() {
+                let partition = self.partition(slot);
                 let bytes = directory
                     .log
-                    .replica(*replica)
+                    .replica(partition.replica)
                     .map_or(0, |state| state.bytes);
-                replicas.push((
-                    self.partition(*slot).key,
-                    i64::try_from(bytes).unwrap_or(i64::MAX),
-                ));
+                replicas.push((partition.key, i64::try_from(bytes).unwrap_or(i64::MAX)));
             }
             replicas.sort_unstable();
             directories.push(LogDirectoryReply {

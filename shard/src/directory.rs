@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use odradek_protocol::ErrorCode;
 use odradek_wal::{AppendRefusal, DirectoryId, Log, Lsn, Offset, Output, ReplicaId};
 
@@ -16,6 +15,7 @@ use crate::command::Action;
 use crate::config::Durability;
 use crate::message::Message;
 use crate::partition::OffsetMove;
+use crate::partition_index::ReplicaIndex;
 use crate::produce::Blocked;
 use crate::recovery::RecoveredProducers;
 use crate::shard::{Shard, Ticket};
@@ -43,7 +43,7 @@ pub(crate) struct Directory {
     pub(crate) log: Log,
     pub(crate) online: bool,
     /// Positions of the partitions whose replicas lie here.
-    pub(crate) by_replica: HashMap<ReplicaId, u32, FixedState>,
+    pub(crate) by_replica: ReplicaIndex,
     /// What waits for the disk, by LSN.
     pub(crate) waiting: VecDeque<(Lsn, Wait)>,
     /// Appends that the log could not take yet, in order; nothing overtakes them.
@@ -75,7 +75,7 @@ impl Directory {
             id,
             log,
             online: true,
-            by_replica: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
+            by_replica: ReplicaIndex::by_replica(FixedState::with_seed(hash_seed)),
             waiting: VecDeque::new(),
             blocked: VecDeque::new(),
             retry: false,
@@ -182,8 +182,7 @@ impl Shard {
                 let slot = replica.and_then(|replica| {
                     self.directories[directory]
                         .by_replica
-                        .get(&replica)
-                        .copied()
+                        .get(&self.partitions, &replica)
                 });
                 let message = Message::Damaged {
                     key: slot.map(|slot| self.partition(slot).key),
@@ -264,8 +263,7 @@ impl Shard {
         let ahead = self.options.durability == Durability::None;
         let Some(slot) = self.directories[directory]
             .by_replica
-            .get(&replica)
-            .copied()
+            .get(&self.partitions, &replica)
         else {
             return;
         };
@@ -334,11 +332,7 @@ impl Shard {
                 self.produce_done(produce, position, Some(ErrorCode::KafkaStorageError));
             }
         }
-        let mut slots: Vec<u32> = self.directories[directory]
-            .by_replica
-            .values()
-            .copied()
-            .collect();
+        let mut slots: Vec<u32> = self.directories[directory].by_replica.positions().collect();
         slots.sort_unstable();
         for slot in slots {
             self.tell_watchers(slot, usize::MAX >> 1);

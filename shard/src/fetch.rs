@@ -178,7 +178,8 @@ impl Shard {
             return;
         }
         entry.watching = false;
-        entry.slot = self.index.get(&entry.want.key).copied().unwrap_or(NOWHERE);
+        let slot = self.index.get(&self.partitions, &entry.want.key);
+        entry.slot = slot.unwrap_or(NOWHERE);
         if let Some(partition) = self.partitions.get_mut(entry.slot as usize) {
             entry.replica = partition.replica;
             if watch {

@@ -16,7 +16,7 @@ impl Shard {
             max_bytes,
         } = *command;
         let mut reply = self.internal_reply(&key);
-        let Some(slot) = self.index.get(&key).copied() else {
+        let Some(slot) = self.slot_of(&key) else {
             return self.reply(token, Reply::InternalRead(reply));
         };
         let partition = self.partition(slot);
@@ -60,10 +60,10 @@ impl Shard {
     }
 
     fn internal_reply(&self, key: &PartitionKey) -> FetchPartitionReply {
-        let Some(slot) = self.index.get(key) else {
+        let Some(slot) = self.slot_of(key) else {
             return FetchPartitionReply::refused(*key, ErrorCode::NotLeaderOrFollower);
         };
-        let partition = self.partition(*slot);
+        let partition = self.partition(slot);
         let mut reply = FetchPartitionReply::refused(*key, ErrorCode::None);
         reply.high_watermark = partition.offsets.high_watermark().0;
         reply.last_stable_offset = partition.offsets.last_stable().0;

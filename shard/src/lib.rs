@@ -10,6 +10,7 @@ pub mod deadlines;
 pub mod group;
 pub mod message;
 pub mod partition;
+mod partition_index;
 pub mod producers;
 pub mod recovery;
 pub mod refusal;

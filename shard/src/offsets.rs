@@ -69,7 +69,7 @@ impl Shard {
     ) -> Option<ListOffsetsPartitionReply> {
         let nothing = ListOffsetsPartitionReply::nothing(part.key, ErrorCode::None);
         let refused = |error| Some(ListOffsetsPartitionReply { error, ..nothing });
-        let Some(slot) = self.index.get(&part.key).copied() else {
+        let Some(slot) = self.slot_of(&part.key) else {
             return refused(ErrorCode::NotLeaderOrFollower);
         };
         let partition = self.partition(slot);
@@ -145,11 +145,11 @@ impl Shard {
         data: &ReadData,
     ) -> ListOffsetsPartitionReply {
         let nothing = ListOffsetsPartitionReply::nothing(part.key, ErrorCode::None);
-        let (Some(batch), Some(slot)) = (data.slices.first(), self.index.get(&part.key)) else {
+        let (Some(batch), Some(slot)) = (data.slices.first(), self.slot_of(&part.key)) else {
             return nothing;
         };
         let bytes_max = self.options.decompressed_batch_bytes_max;
-        let from = self.partition(*slot).offsets.log_start().0;
+        let from = self.partition(slot).offsets.log_start().0;
         let found = match part.timestamp {
             MAX_TIMESTAMP => scan::max_timestamp(batch, from, bytes_max),
             timestamp => scan::first_at_or_after(batch, from, timestamp, bytes_max),
@@ -159,7 +159,7 @@ impl Shard {
                 error: ErrorCode::CorruptMessage,
                 ..nothing
             },
-            Ok(Some(found)) if found.offset < self.partition(*slot).latest(isolation).0 => {
+            Ok(Some(found)) if found.offset < self.partition(slot).latest(isolation).0 => {
                 ListOffsetsPartitionReply {
                     timestamp: found.timestamp_ms,
                     offset: found.offset,
@@ -220,7 +220,7 @@ impl Shard {
                 leader_epoch: -1,
                 end_offset: -1,
             };
-            match self.index.get(&part.key).map(|slot| self.partition(*slot)) {
+            match self.slot_of(&part.key).map(|slot| self.partition(slot)) {
                 None => reply.error = ErrorCode::NotLeaderOrFollower,
                 Some(partition) => match partition.epoch_error(part.current_leader_epoch) {
                     Some(error) => reply.error = error,

@@ -17,7 +17,7 @@ impl Shard {
             match change {
                 PartitionChange::Create(create) => self.create_partition(create),
                 PartitionChange::LeaderEpoch { key, leader_epoch } => {
-                    if let Some(slot) = self.index.get(&key).copied() {
+                    if let Some(slot) = self.slot_of(&key) {
                         let partition = self.partition_mut(slot);
                         partition.leader_epoch = partition.leader_epoch.max(leader_epoch);
                     }
@@ -27,7 +27,7 @@ impl Shard {
                     in_sync,
                     replicas,
                 } => {
-                    if let Some(slot) = self.index.get(&key).copied() {
+                    if let Some(slot) = self.slot_of(&key) {
                         let partition = self.partition_mut(slot);
                         partition.in_sync = in_sync;
                         partition.replicas = replicas;
@@ -48,7 +48,7 @@ impl Shard {
 
     fn create_partition(&mut self, create: CreatePartition) {
         let key = create.key;
-        if let Some(slot) = self.index.get(&key).copied() {
+        if let Some(slot) = self.slot_of(&key) {
             let partition = self.partition_mut(slot);
             partition.leader_epoch = partition.leader_epoch.max(create.leader_epoch);
             partition.in_sync = create.in_sync;
@@ -93,9 +93,11 @@ impl Shard {
             expiry_queued: false,
         };
         let slot = self.partitions.insert(partition) as u32;
-        self.index.insert(key, slot);
+        self.index.insert(&self.partitions, slot);
         self.topics[topic as usize].partitions.push(slot);
-        self.directories[directory].by_replica.insert(replica, slot);
+        self.directories[directory]
+            .by_replica
+            .insert(&self.partitions, slot);
         self.directories[directory]
             .log
             .set_high_watermark(replica, log_end);
@@ -182,7 +184,7 @@ impl Shard {
             topic_id,
             partition: 0,
         };
-        if is_compacted != was_compacted && self.index.contains_key(&first) {
+        if is_compacted != was_compacted && self.slot_of(&first).is_some() {
             if is_compacted {
                 self.statistics.topics_not_compacted += 1;
                 self.message(Message::CompactionNotDone { topic: name });
@@ -213,17 +215,17 @@ impl Shard {
     }
 
     fn delete_partition(&mut self, key: &PartitionKey) {
-        let Some(slot) = self.index.get(key).copied() else {
+        let Some(slot) = self.slot_of(key) else {
             return;
         };
         self.stop_coordinator_of(key);
         self.tell_watchers(slot, usize::MAX >> 1); // They learn that it is gone.
-        self.index.remove(key);
-        let partition = self.partitions.remove(slot as usize);
-        let directory = usize::from(partition.directory);
+        let directory = usize::from(self.partition(slot).directory);
+        self.index.remove(&self.partitions, slot);
         self.directories[directory]
             .by_replica
-            .remove(&partition.replica);
+            .remove(&self.partitions, slot);
+        let partition = self.partitions.remove(slot as usize);
         let topic = &mut self.topics[partition.topic as usize];
         if key.partition == 0 && topic.config.cleanup.compact {
             self.statistics.topics_not_compacted -= 1;
@@ -263,7 +265,7 @@ impl Shard {
 impl Shard {
     /// Size and ends of the replica of a partition led here: bytes, log start, log end.
     pub fn replica_size(&self, key: &PartitionKey) -> Option<(u64, Offset, Offset)> {
-        let slot = *self.index.get(key)?;
+        let slot = self.slot_of(key)?;
         let partition = self.partition(slot);
         let state = self.directories[usize::from(partition.directory)]
             .log

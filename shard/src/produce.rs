@@ -184,7 +184,7 @@ impl Shard {
         if !matches!(terms.acks, -1..=1) {
             return Err(BatchRefusal::RequiredAcks { acks: terms.acks });
         }
-        let slot = *self.index.get(&part.key).ok_or(BatchRefusal::NotLeader)?;
+        let slot = self.slot_of(&part.key).ok_or(BatchRefusal::NotLeader)?;
         let partition = self.partition(slot);
         let min_insync_replicas = self.topic_of(slot).config.min_insync_replicas;
         if terms.acks == -1 && partition.in_sync < partition.min_insync(min_insync_replicas) {
@@ -202,8 +202,8 @@ impl Shard {
 
     /// The configuration that an append from inside is checked against.
     fn internal_config(&self, key: &PartitionKey) -> Arc<TopicConfig> {
-        match self.index.get(key) {
-            Some(slot) => self.topic_of(*slot).config.clone(),
+        match self.slot_of(key) {
+            Some(slot) => self.topic_of(slot).config.clone(),
             None => Arc::default(), // Refused by `admit`: there is no such partition.
         }
     }
@@ -366,7 +366,7 @@ impl Shard {
                 acks,
                 answer,
             } = blocked;
-            let slot = self.index.get(&key).copied();
+            let slot = self.slot_of(&key);
             let slot =
                 slot.filter(|slot| usize::from(self.partition(*slot).directory) == directory);
             let fate = match slot {
@@ -400,8 +400,8 @@ impl Shard {
 
     fn refused(&self, key: PartitionKey, refusal: BatchRefusal) -> ProducePartitionReply {
         let mut reply = ProducePartitionReply::refused(key, refusal.error_code());
-        if let Some(slot) = self.index.get(&key) {
-            let partition = self.partition(*slot);
+        if let Some(slot) = self.slot_of(&key) {
+            let partition = self.partition(slot);
             if refusal.tells_log_start() {
                 reply.log_start_offset = partition.offsets.log_start().0;
             }

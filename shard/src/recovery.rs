@@ -13,6 +13,7 @@ use crate::config::ShardOptions;
 use crate::deadlines::Deadlines;
 use crate::directory::Directory;
 use crate::message::Message;
+use crate::partition_index::KeyIndex;
 use crate::producers::{ProducerBatch, Producers};
 use crate::shard::{Shard, ShardStatistics};
 use crate::strays::Strays;
@@ -144,7 +145,7 @@ impl Shard {
             now,
             directories: Vec::with_capacity(logs.len()),
             partitions: Slab::new(),
-            index: HashMap::with_hasher(hasher.clone()),
+            index: KeyIndex::by_key(hasher.clone()),
             topics: Slab::new(),
             topic_index: HashMap::with_hasher(hasher.clone()),
             produces: Slab::new(),
@@ -158,7 +159,7 @@ impl Shard {
             next_ticket: 0,
             deadlines: Deadlines::default(),
             produce_deadline_us: u64::MAX,
-            strays: Strays::default(),
+            strays: Strays::new(hasher.clone()),
             clock_doubted: false,
             coordinators: BTreeMap::new(),
             inbox: VecDeque::new(),
@@ -166,6 +167,7 @@ impl Shard {
             statistics: ShardStatistics::default(),
             options,
         };
+        shard.make_room(&logs);
         for (directory, recovered) in logs.into_iter().enumerate() {
             let RecoveredLog {
                 directory: id,
@@ -179,10 +181,21 @@ impl Shard {
                     reason: reason.clone(),
                 });
             }
-            shard
-                .directories
-                .push(Directory::new(id, log, producers, shard.options.hash_seed));
+            let replicas = log.statistics().replicas as usize;
+            let mut directory = Directory::new(id, log, producers, shard.options.hash_seed);
+            directory.by_replica.reserve(&shard.partitions, replicas);
+            shard.directories.push(directory);
         }
         shard
+    }
+
+    /// Most replicas that were recovered are placed again: tables that grow with them step by step would be copied many times over.
+    fn make_room(&mut self, logs: &[RecoveredLog]) {
+        let replicas: usize = logs
+            .iter()
+            .map(|recovered| recovered.log.statistics().replicas as usize)
+            .sum();
+        self.partitions.reserve(replicas);
+        self.index.reserve(&self.partitions, replicas);
     }
 }

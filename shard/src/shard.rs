@@ -21,6 +21,7 @@ use crate::directory::Directory;
 use crate::message::Message;
 use crate::offsets::PendingList;
 use crate::partition::Partition;
+use crate::partition_index::KeyIndex;
 use crate::produce::PendingProduce;
 use crate::session_part::FetchPart;
 use crate::strays::Strays;
@@ -107,7 +108,7 @@ pub struct Shard {
     pub(crate) now: Now,
     pub(crate) directories: Vec<Directory>,
     pub(crate) partitions: Slab<Partition>,
-    pub(crate) index: HashMap<PartitionKey, u32, FixedState>,
+    pub(crate) index: KeyIndex,
     pub(crate) topics: Slab<Topic>,
     pub(crate) topic_index: HashMap<TopicId, u32, FixedState>,
     pub(crate) produces: Slab<PendingProduce>,
@@ -239,19 +240,19 @@ impl Shard {
 
     /// The offsets of a partition led here: log start, high watermark, durable end, log end.
     pub fn offsets(&self, key: &PartitionKey) -> Option<crate::partition::Offsets> {
-        let slot = *self.index.get(key)?;
+        let slot = self.slot_of(key)?;
         Some(self.partitions[slot as usize].offsets)
     }
 
     /// The leader epoch of a partition led here.
     pub fn leader_epoch(&self, key: &PartitionKey) -> Option<i32> {
-        let slot = *self.index.get(key)?;
+        let slot = self.slot_of(key)?;
         Some(self.partitions[slot as usize].leader_epoch)
     }
 
     /// The directory that holds a partition led here.
     pub fn directory_of(&self, key: &PartitionKey) -> Option<DirectoryId> {
-        let slot = *self.index.get(key)?;
+        let slot = self.slot_of(key)?;
         Some(self.directories[usize::from(self.partitions[slot as usize].directory)].id)
     }
 
@@ -281,6 +282,11 @@ impl Shard {
         self.next_ticket += 1;
         self.tickets.insert(self.next_ticket, ticket);
         self.next_ticket
+    }
+
+    /// Where a partition led here stands in the table.
+    pub(crate) fn slot_of(&self, key: &PartitionKey) -> Option<u32> {
+        self.index.get(&self.partitions, key)
     }
 
     /// The topic of a partition.

@@ -80,7 +80,7 @@ fn put_i64s(bytes: &mut Vec<u8>, values: &[i64]) {
 }
 
 /// Pages of one piece.
-const PIECE_PAGES: usize = 4;
+const PIECE_PAGES: usize = 16;
 /// What is encoded and written in one step.
 pub(crate) const PIECE_BYTES: usize = PIECE_PAGES * PAGE_BYTES;
 const PAGE_CONTENT_BYTES: usize = PAGE_BYTES - PAGE_HEADER_BYTES;

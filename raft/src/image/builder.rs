@@ -170,10 +170,19 @@ impl MetadataBuilder {
     ) -> Result<MetadataBuilder, ApplyError> {
         let mut builder = MetadataBuilder::new(MetadataImage::empty(), options);
         for record in records {
-            builder.apply_one(record, offset)?;
+            builder.apply_of_snapshot(record, offset)?;
         }
         builder.set_position(offset, epoch);
         Ok(builder)
+    }
+
+    /// Applies one record of a snapshot that stands for the log up to and with `offset`; [`MetadataBuilder::set_position`] follows the last.
+    pub fn apply_of_snapshot(
+        &mut self,
+        record: &MetadataRecord,
+        offset: i64,
+    ) -> Result<(), ApplyError> {
+        self.apply_one(record, offset)
     }
 
     /// The working copy's cluster part: everything but topics, which are in [`MetadataBuilder::topics`].

@@ -10,7 +10,9 @@
 mod reader;
 mod writer;
 
-pub use reader::{SnapshotError, SnapshotHeader, SnapshotPart, SnapshotReader, read_snapshot};
+pub use reader::{
+    SnapshotError, SnapshotHeader, SnapshotPart, SnapshotReader, read_snapshot, walk_snapshot,
+};
 pub use writer::{SnapshotWriter, WriterOptions};
 
 use crate::consensus::SnapshotId;

@@ -147,23 +147,27 @@ impl SnapshotReader {
         parts: &mut Vec<SnapshotPart>,
     ) -> Result<(), SnapshotError> {
         self.pending.extend_from_slice(bytes);
-        while self.pending.len() >= HEADER_BYTES {
-            let header =
-                BatchHeader::parse(&self.pending).map_err(|error| self.fault(error.into()))?;
-            let length = header.size_bytes();
-            if length > 2 * BATCH_BYTES_MAX {
-                let position = self.position;
-                return Err(SnapshotError::BatchTooLarge { position, length });
-            }
-            if self.pending.len() < length {
-                break;
-            }
-            let one = self.pending.split_to(length).freeze();
-            let part = self.read_batch(&header, one)?;
-            self.position += length as u64;
-            parts.push(part);
+        let mut pending = std::mem::take(&mut self.pending);
+        while let Some(length) = self.whole_batch(&pending)? {
+            let one = pending.split_to(length).freeze();
+            parts.push(self.read_batch(one)?);
         }
+        self.pending = pending;
         Ok(())
+    }
+
+    /// The length of the batch at the start of `bytes`, when all of it is there.
+    fn whole_batch(&self, bytes: &[u8]) -> Result<Option<usize>, SnapshotError> {
+        if bytes.len() < HEADER_BYTES {
+            return Ok(None);
+        }
+        let header = BatchHeader::parse(bytes).map_err(|error| self.fault(error.into()))?;
+        let length = header.size_bytes();
+        if length > 2 * BATCH_BYTES_MAX {
+            let position = self.position;
+            return Err(SnapshotError::BatchTooLarge { position, length });
+        }
+        Ok((bytes.len() >= length).then_some(length))
     }
 
     /// Checks that the snapshot is whole.
@@ -184,15 +188,12 @@ impl SnapshotReader {
         }
     }
 
-    fn read_batch(
-        &mut self,
-        header: &BatchHeader,
-        bytes: Bytes,
-    ) -> Result<SnapshotPart, SnapshotError> {
+    fn read_batch(&mut self, bytes: Bytes) -> Result<SnapshotPart, SnapshotError> {
         if self.footer_seen {
             let position = self.position;
             return Err(SnapshotError::AfterFooter { position });
         }
+        let header = BatchHeader::parse(&bytes).map_err(|error| self.fault(error.into()))?;
         let parsed = batch::parse_batches(&bytes).map_err(|fault| self.fault(fault))?;
         let Some(parsed) = parsed.into_iter().next() else {
             return Err(self.fault(BatchFault::Format(BatchError::BadLength(0))));
@@ -211,13 +212,15 @@ impl SnapshotReader {
             });
         }
         self.next_offset = parsed.batch.end;
-        if !self.header_seen {
-            return self.read_header(parsed);
-        }
-        if parsed.batch.control {
-            return self.read_footer(&parsed.batch.bytes);
-        }
-        self.read_records(&parsed.batch.bytes)
+        let part = if !self.header_seen {
+            self.read_header(parsed)
+        } else if parsed.batch.control {
+            self.read_footer(&parsed.batch.bytes)
+        } else {
+            self.read_records(&parsed.batch.bytes)
+        }?;
+        self.position += bytes.len() as u64;
+        Ok(part)
     }
 
     fn read_header(&mut self, parsed: batch::ParsedBatch) -> Result<SnapshotPart, SnapshotError> {
@@ -271,25 +274,41 @@ pub fn read_snapshot(
     id: SnapshotId,
     bytes: &[u8],
 ) -> Result<(SnapshotView, SnapshotHeader, Vec<Bytes>), SnapshotError> {
-    let mut reader = SnapshotReader::new(id);
-    let mut parts = Vec::new();
-    reader.feed(bytes, &mut parts)?;
-    reader.finish()?;
-    let mut found_header = None;
     let mut all_records = Vec::new();
-    for part in parts {
-        match part {
+    let bytes = Bytes::copy_from_slice(bytes);
+    let (view, header) = walk_snapshot(id, bytes, |record| {
+        all_records.push(record);
+        Ok::<(), SnapshotError>(())
+    })?;
+    Ok((view, header, all_records))
+}
+
+/// Like [`read_snapshot`], but hands each record's value over as it is met: a snapshot of millions is never held as a list. An
+/// error of `each` ends the walk.
+pub fn walk_snapshot<Refusal: From<SnapshotError>>(
+    id: SnapshotId,
+    bytes: Bytes,
+    mut each: impl FnMut(Bytes) -> Result<(), Refusal>,
+) -> Result<(SnapshotView, SnapshotHeader), Refusal> {
+    let size_bytes = bytes.len() as u64;
+    let mut reader = SnapshotReader::new(id);
+    let mut rest = bytes;
+    let mut found_header = None;
+    while let Some(length) = reader.whole_batch(&rest)? {
+        match reader.read_batch(rest.split_to(length))? {
             SnapshotPart::Header(header) => found_header = Some(header),
-            SnapshotPart::Records(records) => all_records.extend(records),
+            SnapshotPart::Records(records) => records.into_iter().try_for_each(&mut each)?,
             SnapshotPart::Footer => {}
         }
     }
+    reader.pending.extend_from_slice(&rest);
+    reader.finish()?;
     let header = found_header.ok_or(SnapshotError::HeaderMissing)?;
     let view = SnapshotView {
         id,
-        size_bytes: bytes.len() as u64,
+        size_bytes,
         kraft_version: header.kraft_version,
         voters: header.voters.clone(),
     };
-    Ok((view, header, all_records))
+    Ok((view, header))
 }

@@ -31,6 +31,7 @@ const HONOURED: &[&str] = &[
     "log.message.timestamp.before.max.ms",
     "log.message.timestamp.type",
     "log.retention.bytes",
+    "log.retention.check.interval.ms",
     "log.retention.hours",
     "log.retention.minutes",
     "log.retention.ms",

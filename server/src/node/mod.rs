@@ -441,7 +441,7 @@ impl Core {
         }
     }
 
-    fn step_shard(&mut self, number: u16, event: ShardEvent) {
+    pub(crate) fn step_shard(&mut self, number: u16, event: ShardEvent) {
         let position = self.shards.iter().position(|owned| owned.number == number);
         let position = position.expect("a shard's events come to the core that runs it");
         let now = self.wal_now();

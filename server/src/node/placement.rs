@@ -19,6 +19,12 @@ use std::sync::Arc;
 /// Topics whose configuration a core keeps at hand for produces; above it all are looked up again.
 const PRODUCED_CONFIGS_MAX: usize = 10_000;
 
+/// Changed partitions that are turned into a shard's changes before it takes them.
+const SLICE_PARTITIONS: usize = 4_096;
+
+/// What each shard of this core is to do.
+type Changes = BTreeMap<u16, Vec<PartitionChange>>;
+
 /// Topic configurations, resolved: one that all topics without values of their own share, and those of topics produced to.
 #[derive(Default)]
 pub struct TopicConfigs {
@@ -129,9 +135,10 @@ fn resolve(layers: &ConfigLayers<'_>) -> TopicConfig {
     }
 }
 
-/// Takes a newer image: tells this core's shards what changed for them, then serves requests from it.
+/// Takes a newer image: tells this core's shards what changed for them, then serves requests from it. The shards take it at once, a slice
+/// at a time: a whole snapshot is never held as changes.
 pub fn on_image(core: &mut Core, update: &ImageUpdate) {
-    let mut changes: BTreeMap<u16, Vec<PartitionChange>> = core
+    let mut changes: Changes = core
         .shards
         .iter()
         .map(|owned| (owned.number, Vec::new()))
@@ -146,7 +153,14 @@ pub fn on_image(core: &mut Core, update: &ImageUpdate) {
     let image = &update.image;
     configs.forget(delta);
     deleted(core, delta, &mut changes);
-    changed(core, (&facts, &mut configs), image, delta, &mut changes);
+    for slice in delta.topics.partitions.chunks(SLICE_PARTITIONS) {
+        changed(core, (&facts, &mut configs), image, slice, &mut changes);
+        for (shard, list) in &mut changes {
+            if list.len() >= SLICE_PARTITIONS {
+                core.step_shard(*shard, Event::Metadata(std::mem::take(list)));
+            }
+        }
+    }
     reconfigured(core, (&facts, &mut configs), image, delta, &mut changes);
     core.topic_configs = configs;
     core.image = image.clone();
@@ -161,7 +175,7 @@ pub fn on_image(core: &mut Core, update: &ImageUpdate) {
             metadata_offset: image.offset,
             unfenced: update.unfenced,
         });
-        core.send_to_shard(shard, Event::Metadata(list));
+        core.step_shard(shard, Event::Metadata(list));
     }
 }
 
@@ -177,7 +191,7 @@ fn key(topic_id: Uuid, partition: i32) -> PartitionKey {
     }
 }
 
-fn deleted(core: &Core, delta: &MetadataDelta, changes: &mut BTreeMap<u16, Vec<PartitionChange>>) {
+fn deleted(core: &Core, delta: &MetadataDelta, changes: &mut Changes) {
     for topic in &delta.topics.deleted {
         for list in changes.values_mut() {
             list.push(PartitionChange::TopicDeleted {
@@ -200,11 +214,11 @@ fn changed(
     core: &Core,
     (facts, configs): (&CoreFacts<'_>, &mut TopicConfigs),
     image: &MetadataImage,
-    delta: &MetadataDelta,
-    changes: &mut BTreeMap<u16, Vec<PartitionChange>>,
+    slice: &[odradek_raft::image::PartitionChange],
+    changes: &mut Changes,
 ) {
     let mut current: Option<(u32, Arc<str>, Arc<TopicConfig>)> = None;
-    for change in &delta.topics.partitions {
+    for change in slice {
         let Some(topic) = image.topics.by_index(change.topic_index) else {
             continue;
         };
@@ -283,7 +297,7 @@ fn reconfigured(
     (facts, configs): (&CoreFacts<'_>, &mut TopicConfigs),
     image: &MetadataImage,
     delta: &MetadataDelta,
-    changes: &mut BTreeMap<u16, Vec<PartitionChange>>,
+    changes: &mut Changes,
 ) {
     let own_name = core.options.node_id.to_string();
     let everywhere = delta.configs.iter().any(|resource| {

@@ -16,7 +16,7 @@ use odradek_raft::consensus::{
 };
 use odradek_raft::controller::{ControllerOptions, QuorumController};
 use odradek_raft::image::{BuilderOptions, MetadataBuilder, MetadataDelta, MetadataImage};
-use odradek_raft::snapshot::{self, SnapshotPart, SnapshotReader};
+use odradek_raft::snapshot::{self, SnapshotError, SnapshotPart, SnapshotReader};
 use odradek_wal::{
     BLOCK_BYTES, CreateReplica, Disk, FileName, IgnoreAll, Log, LogOptions, Offset, Output,
     ReadAnswer, ReadData, ReadRefusal, ReplicaId,
@@ -59,7 +59,8 @@ pub fn bootstrap_features(metadata_directory: &Path) -> Result<Vec<(String, i16)
     Ok(features)
 }
 
-struct Stored {
+/// What all stored snapshots say, and the image of the newest.
+pub struct LoadedSnapshots {
     views: Vec<SnapshotView>,
     image: MetadataImage,
     /// All that the newest snapshot holds, as a change: shards are told of it like of any other.
@@ -88,28 +89,55 @@ pub struct GroupDisks<'a> {
     pub snapshots: Vec<(SnapshotId, Vec<u8>)>,
 }
 
+fn cannot_be_used(folder: &Path, cause: &str) -> StartError {
+    StartError(format!(
+        "the metadata log in {} cannot be used: {cause}",
+        folder.display()
+    ))
+}
+
+/// Begins to read the snapshots, on a thread of its own: cores recover their shards meanwhile. It ends before the node serves.
+pub fn begin_loading(prepared: &Prepared) -> LoadingSnapshots {
+    let folder = prepared.directories.metadata.join(storage::METADATA_FOLDER);
+    let hash_seed = prepared.node.hash_seed;
+    let load = move || {
+        let loaded =
+            read_snapshot_files(&folder).and_then(|found| load_snapshots(found, hash_seed));
+        loaded.map_err(|cause| cannot_be_used(&folder, &cause))
+    };
+    let builder = std::thread::Builder::new().name("snapshot".into());
+    LoadingSnapshots(builder.spawn(load))
+}
+
+/// Snapshots that are being read.
+pub struct LoadingSnapshots(
+    std::io::Result<std::thread::JoinHandle<Result<LoadedSnapshots, StartError>>>,
+);
+
+impl LoadingSnapshots {
+    fn wait(self) -> Result<LoadedSnapshots, StartError> {
+        let thread = self
+            .0
+            .map_err(|error| StartError(format!("no thread to read the metadata: {error}")))?;
+        thread.join().map_err(|_| {
+            StartError("reading the metadata snapshots ended in a panic; see above".to_string())
+        })?
+    }
+}
+
 /// Opens everything; `first_log` is the index of the metadata log among core 0's logs.
 pub fn build(
     prepared: &Prepared,
     context: &CoreContext,
     first_log: u16,
+    loading: LoadingSnapshots,
 ) -> Result<Box<MetadataGroup>, StartError> {
     let directory = &prepared.directories.metadata;
     let folder = directory.join(storage::METADATA_FOLDER);
-    let refusal = |cause: String| {
-        StartError(format!(
-            "the metadata log in {} cannot be used: {cause}",
-            folder.display()
-        ))
-    };
+    let refusal = |cause: String| cannot_be_used(&folder, &cause);
     let open = |folder: PathBuf| RealDisk::open(&folder).map_err(|error| error.to_string());
     let mut log_disk = open(storage::metadata_log_folder(directory)).map_err(refusal)?;
     let mut quorum_disk = open(storage::quorum_folder(directory)).map_err(refusal)?;
-    let disks = GroupDisks {
-        log: &mut log_disk,
-        quorum: &mut quorum_disk,
-        snapshots: read_snapshot_files(&folder).map_err(refusal)?,
-    };
     let facts = GroupFacts {
         raft: raft_options(prepared, context),
         controller: controller_options(prepared, context),
@@ -128,16 +156,28 @@ pub fn build(
             context.read_clock().monotonic_us,
         ),
     };
-    let group = open_group(facts, disks).map_err(refusal)?;
+    let disks = (
+        &mut log_disk as &mut dyn Disk,
+        &mut quorum_disk as &mut dyn Disk,
+    );
+    let group = open_loaded(facts, disks, loading.wait()?).map_err(refusal)?;
     prepared.node.status.log_recovered();
     Ok(group)
 }
 
 /// Recovers the group from what is stored, on any disk: the simulation comes in here.
 pub fn open_group(facts: GroupFacts, disks: GroupDisks<'_>) -> Result<Box<MetadataGroup>, String> {
-    let stored = read_snapshots(disks.snapshots, facts.controller.hash_seed)?;
-    let (log, replica, view) = open_log(disks.log, facts.log, facts.now)?;
-    let persisted = read_quorum_state(disks.quorum)?;
+    let stored = load_snapshots(disks.snapshots, facts.controller.hash_seed)?;
+    open_loaded(facts, (disks.log, disks.quorum), stored)
+}
+
+fn open_loaded(
+    facts: GroupFacts,
+    (log_disk, quorum_disk): (&mut dyn Disk, &mut dyn Disk),
+    stored: LoadedSnapshots,
+) -> Result<Box<MetadataGroup>, String> {
+    let (log, replica, view) = open_log(log_disk, facts.log, facts.now)?;
+    let persisted = read_quorum_state(quorum_disk)?;
     let raft = Raft::recover(
         raft_now(facts.now),
         facts.raft,
@@ -235,8 +275,11 @@ fn read_snapshot_files(folder: &Path) -> Result<Vec<(SnapshotId, Vec<u8>)>, Stri
 }
 
 /// The views of all snapshots, and the image of the newest.
-fn read_snapshots(found: Vec<(SnapshotId, Vec<u8>)>, hash_seed: u64) -> Result<Stored, String> {
-    let mut stored = Stored {
+fn load_snapshots(
+    found: Vec<(SnapshotId, Vec<u8>)>,
+    hash_seed: u64,
+) -> Result<LoadedSnapshots, String> {
+    let mut stored = LoadedSnapshots {
         views: Vec::new(),
         image: MetadataImage::empty(),
         delta: None,
@@ -245,30 +288,50 @@ fn read_snapshots(found: Vec<(SnapshotId, Vec<u8>)>, hash_seed: u64) -> Result<S
     };
     let newest = found.last().map(|(id, _)| *id);
     for (id, bytes) in found {
-        let name = snapshot::file_name(id);
-        let read = snapshot::read_snapshot(id, &bytes);
-        let (view, _header, records) = read.map_err(|error| format!("{name}: {error}"))?;
+        let named = |error: String| format!("{}: {error}", snapshot::file_name(id));
+        let bytes = Bytes::from(bytes);
         if Some(id) == newest && id.offset > 0 {
-            let decoded: Result<Vec<MetadataRecord>, _> = records
-                .into_iter()
-                .map(|record| MetadataRecord::decode(record).map(|(record, _)| record))
-                .collect();
-            let decoded = decoded.map_err(|error| format!("{name}: {error}"))?;
-            let options = BuilderOptions { hash_seed };
-            let builder =
-                MetadataBuilder::from_snapshot(decoded.iter(), id.offset - 1, id.epoch, options);
-            let mut builder = builder.map_err(|error| format!("{name}: {error}"))?;
-            let (image, delta) = builder
-                .publish()
-                .ok_or("a snapshot ends inside a transaction")?;
-            stored.image = image;
-            stored.delta = Some(delta);
-            stored.applied = id.offset;
             stored.bytes = bytes.len() as u64;
+            stored.applied = id.offset;
+            let (view, image, delta) = load_newest(id, bytes, hash_seed).map_err(named)?;
+            (stored.image, stored.delta) = (image, Some(delta));
+            stored.views.push(view);
+        } else {
+            let walked = snapshot::walk_snapshot(id, bytes, |_| Ok::<(), SnapshotError>(()));
+            let (view, _header) = walked.map_err(|error| named(error.to_string()))?;
+            stored.views.push(view);
         }
-        stored.views.push(view);
     }
     Ok(stored)
+}
+
+/// The image of one snapshot, record by record: millions of them are never held at once.
+fn load_newest(
+    id: SnapshotId,
+    bytes: Bytes,
+    hash_seed: u64,
+) -> Result<(SnapshotView, MetadataImage, MetadataDelta), String> {
+    struct Cause(String);
+    impl From<SnapshotError> for Cause {
+        fn from(error: SnapshotError) -> Self {
+            Cause(error.to_string())
+        }
+    }
+    let options = BuilderOptions { hash_seed };
+    let mut builder = MetadataBuilder::new(MetadataImage::empty(), options);
+    let walked = snapshot::walk_snapshot(id, bytes, |record| {
+        let (record, _version) =
+            MetadataRecord::decode(record).map_err(|error| Cause(error.to_string()))?;
+        builder
+            .apply_of_snapshot(&record, id.offset - 1)
+            .map_err(|error| Cause(error.to_string()))
+    });
+    let (view, _header) = walked.map_err(|cause| cause.0)?;
+    builder.set_position(id.offset - 1, id.epoch);
+    let (image, delta) = builder
+        .publish()
+        .ok_or("a snapshot ends inside a transaction")?;
+    Ok((view, image, delta))
 }
 
 /// Recovers the log of the metadata and reads it whole: it is bounded by the snapshots that cut it.

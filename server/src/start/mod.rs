@@ -17,6 +17,7 @@ use crate::node::{Core, CoreParts, OwnedShard, routing};
 use crate::shell::{CoreContext, MachineBuilder, RealDisk, Shell, ShellOptions, StartError};
 use crate::storage;
 use directories::Directories;
+use metadata::LoadingSnapshots;
 use odradek_raft::image::MetadataImage;
 use odradek_shard::{RecoveredLog, RecoveredProducers, Shard, ShardOptions};
 use odradek_wal::{DirectoryId, Log};
@@ -43,16 +44,16 @@ fn start(config: ServerConfig) -> Result<u8, StartError> {
     let prepared = Arc::new(Prepared::new(&config, &directories, cores)?);
     announce(&config, &directories, cores);
     let (epoch_sender, epoch_receiver) = mpsc::channel();
-    let mut receiver = Some(epoch_receiver);
+    let mut of_metadata = Some((epoch_receiver, metadata::begin_loading(&prepared)));
     let mut builders: Vec<MachineBuilder<Core>> = Vec::new();
     let mut logs: Vec<Vec<PathBuf>> = Vec::new();
     for core in 0..cores {
         logs.push(log_folders(&directories, core, cores));
         let prepared = prepared.clone();
         let sender = epoch_sender.clone();
-        let receiver = receiver.take();
+        let of_metadata = of_metadata.take();
         builders.push(Box::new(move |context| {
-            build_core(&prepared, context, &sender, receiver)
+            build_core(&prepared, context, &sender, of_metadata)
         }));
     }
     drop(epoch_sender);
@@ -170,7 +171,7 @@ fn build_core(
     prepared: &Prepared,
     context: CoreContext,
     epochs: &mpsc::Sender<EpochReport>,
-    receiver: Option<mpsc::Receiver<EpochReport>>,
+    of_metadata: Option<(mpsc::Receiver<EpochReport>, LoadingSnapshots)>,
 ) -> Result<Core, StartError> {
     let core = context.core;
     let mut shards = Vec::new();
@@ -192,11 +193,11 @@ fn build_core(
         logs_before += directories;
     }
     let mut node = prepared.node.clone();
-    let metadata_group = match receiver {
+    let metadata_group = match of_metadata {
         None => None,
-        Some(receiver) => {
+        Some((receiver, loading)) => {
             node.previous_broker_epoch = previous_epoch(&receiver, node.shards);
-            Some(metadata::build(prepared, &context, logs_before)?)
+            Some(metadata::build(prepared, &context, logs_before, loading)?)
         }
     };
     Ok(Core::new(CoreParts {

@@ -118,6 +118,10 @@ impl Prepared {
             commit_on_append: false,
             tail_cache_bytes: share(TAIL_CACHE_PERCENT),
             frame_cache_bytes: share(FRAME_CACHE_PERCENT),
+            retention_check_interval_ms: self
+                .config
+                .number("log.retention.check.interval.ms")
+                .max(1) as u64,
             ..LogOptions::default()
         }
     }
