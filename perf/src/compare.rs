@@ -86,7 +86,13 @@ pub fn run(options: &CompareOptions, stop: &AtomicBool) -> Result<CompareReport,
     }
     warm_up(&runner, &servers)?;
     let servers: Vec<&Running> = servers.iter().collect();
-    let (figures, failures) = rounds(&runner, &servers, "compare", options.rounds, &options.load);
+    let (figures, failures) = rounds(
+        &runner,
+        &servers,
+        Topic::Settled("compare"),
+        options.rounds,
+        &options.load,
+    );
     Ok(CompareReport {
         figures,
         failures,
@@ -122,22 +128,39 @@ pub fn warm_up(runner: &Runner<'_>, servers: &[Running]) -> Result<(), PerfError
 }
 
 /// The same load on each server in turn, `rounds` times over. A run that fails is said, and spoils its system's ratios by its absence.
+/// Gives the figures, and what failed.
 pub fn rounds(
     runner: &Runner<'_>,
     servers: &[&Running],
-    topic: &str,
+    topic: Topic<'_>,
     rounds: u32,
     load: &Load,
 ) -> (Vec<Figures>, Vec<String>) {
     let mut runs: Vec<Vec<LoadReport>> = vec![Vec::new(); servers.len()];
     let mut failures = Vec::new();
+    let name_of_topic = match topic {
+        Topic::Settled(name) | Topic::Kept(name) => name,
+    };
+    if let Topic::Settled(_) = topic {
+        for server in servers.iter().filter(|server| !server.system.is_floor()) {
+            runner.say(&format!("  settling {}", server.system.name()));
+            if let Err(error) = runner.load(server, name_of_topic, load) {
+                failures.push(format!("settling: {error}"));
+            }
+            runner.delete_topic(server, name_of_topic);
+        }
+    }
     for round in 1..=rounds {
         for (server, runs) in servers.iter().zip(&mut runs) {
             if runner.stopped() {
                 break;
             }
             let name = server.system.name();
-            match runner.load(server, topic, load) {
+            let run = runner.load(server, name_of_topic, load);
+            if let Topic::Settled(_) = topic {
+                runner.delete_topic(server, name_of_topic);
+            }
+            match run {
                 Ok(report) => {
                     runner.say(&format!(
                         "  round {round} of {rounds}: {name:<12} {:>9.0} requests/s {:>8.1} MB/s  p99 {:>8.0} us{}",
@@ -160,6 +183,16 @@ pub fn rounds(
     let figures = servers.iter().zip(&runs);
     let figures = figures.filter_map(|(server, runs)| Figures::of(server.system.name(), runs));
     (figures.collect(), failures)
+}
+
+/// What the rounds write to.
+#[derive(Clone, Copy, Debug)]
+pub enum Topic<'name> {
+    /// A topic that is deleted after each round, with one round before that counts nowhere: the JVM has compiled what it needs, and the files that
+    /// the server made for it are used again, as in a server that has run for a while.
+    Settled(&'name str),
+    /// One that stays.
+    Kept(&'name str),
 }
 
 impl fmt::Display for CompareReport {

@@ -2,8 +2,12 @@
 //! say which; `systems` are what it is put on.
 
 use crate::PerfError;
+use crate::client::Client;
 use crate::report::LoadReport;
 use crate::systems::{self, Running};
+use odradek_protocol::ApiKey;
+use odradek_protocol::messages::delete_topics_request::DeleteTopicState;
+use odradek_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use std::io::Read;
@@ -107,6 +111,28 @@ impl Runner<'_> {
         self.one_load(server, topic, &first)?;
         rustix::fs::sync();
         self.one_load(server, topic, load)
+    }
+
+    /// Takes a topic off a server: what it held is free for what comes next. A server that keeps it is told of, nothing more.
+    pub fn delete_topic(&self, server: &Running, topic: &str) {
+        if server.system.is_floor() {
+            return;
+        }
+        let request = DeleteTopicsRequest {
+            topics: vec![DeleteTopicState {
+                name: Some(topic.into()),
+                ..Default::default()
+            }],
+            timeout_ms: 30_000,
+            ..Default::default()
+        };
+        let deleted = Client::connect(&server.address).and_then(|mut client| {
+            client.call::<_, DeleteTopicsResponse>(ApiKey::DeleteTopics, &request)
+        });
+        if let Err(error) = deleted {
+            let name = server.system.name();
+            self.say(&format!("{name}: topic {topic} stays: {error}"));
+        }
     }
 
     fn one_load(

@@ -59,6 +59,11 @@ impl System {
         }
     }
 
+    /// Whether it is one of the produce floors, which have no topics.
+    pub fn is_floor(self) -> bool {
+        matches!(self, System::FloorSync | System::FloorRing)
+    }
+
     /// Whether it needs Apache Kafka's jars and a JVM.
     pub fn is_kafka(self) -> bool {
         matches!(self, System::Kafka | System::KafkaFlush)

@@ -16,8 +16,6 @@ use crate::runner::Runner;
 use crate::systems::{Running, System, Tools};
 use judge::{Bar, Verdict};
 use odradek_protocol::ApiKey;
-use odradek_protocol::messages::delete_topics_request::DeleteTopicState;
-use odradek_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -176,23 +174,7 @@ impl<'a> Context<'a> {
     /// Takes a row's topic off the Kafkas, which live on.
     fn delete_topic(&self, name: &str) {
         for kafka in &self.kafkas {
-            let request = DeleteTopicsRequest {
-                topics: vec![DeleteTopicState {
-                    name: Some(name.into()),
-                    ..Default::default()
-                }],
-                timeout_ms: 30_000,
-                ..Default::default()
-            };
-            let deleted = Client::connect(&kafka.address).and_then(|mut client| {
-                client.call::<_, DeleteTopicsResponse>(ApiKey::DeleteTopics, &request)
-            });
-            if let Err(error) = deleted {
-                self.runner.say(&format!(
-                    "{}: topic {name} stays: {error}",
-                    kafka.system.name()
-                ));
-            }
+            self.runner.delete_topic(kafka, name);
         }
     }
 }

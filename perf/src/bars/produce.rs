@@ -4,7 +4,7 @@
 use super::judge::{self, Bar, Beside, Bound, ThroughputBounds, of};
 use super::{Context, Row};
 use crate::PerfError;
-use crate::compare;
+use crate::compare::{self, Topic};
 use crate::figures::Figures;
 use crate::runner::Load;
 use crate::systems::{Running, System};
@@ -87,13 +87,12 @@ fn beside(
     let (figures, failures) = compare::rounds(
         &context.runner,
         &servers,
-        &row.name,
+        Topic::Settled(&row.name),
         context.options.rounds,
         load,
     );
     row.figures.extend(figures);
     row.notes.extend(failures);
-    context.delete_topic(&row.name);
     Ok(())
 }
 
@@ -174,7 +173,8 @@ pub(super) fn partitions(
     let mut all: [Vec<Vec<_>>; 2] = [Vec::new(), Vec::new()];
     for _ in 0..context.options.rounds {
         for ((topic, load), all) in topics.iter().zip([&few, &many]).zip(&mut all) {
-            let (figures, failures) = compare::rounds(&context.runner, &servers, topic, 1, load);
+            let (figures, failures) =
+                compare::rounds(&context.runner, &servers, Topic::Kept(topic), 1, load);
             row.notes.extend(failures);
             all.push(figures);
         }

@@ -13,7 +13,7 @@ mod sync_server;
 mod wire;
 
 use crate::PerfError;
-use crate::compare;
+use crate::compare::{self, Topic};
 use crate::figures::{self, Figures};
 use crate::results::{self, Origin, Taken};
 use crate::runner::{Load, Runner};
@@ -175,7 +175,8 @@ fn produce(options: &FloorOptions, runner: &Runner<'_>) -> Result<Vec<ProduceFlo
             seconds: options.seconds,
             warm_up_seconds: options.seconds.min(1.0) / 2.0,
         };
-        let (figures, failures) = compare::rounds(runner, &[&ring, &sync], "floor", 1, &asked);
+        let (figures, failures) =
+            compare::rounds(runner, &[&ring, &sync], Topic::Kept("floor"), 1, &asked);
         if let Some(failure) = failures.into_iter().next() {
             return Err(PerfError::Unanswered(failure));
         }

@@ -141,6 +141,9 @@ impl Region {
         if bytes >= 2 << 20 {
             // SAFETY: the whole of our own mapping; only a hint, so a refusal changes nothing.
             let _ = unsafe { madvise(address, bytes, Advice::LinuxHugepage) };
+            // All of it now, and not page by page under the first requests.
+            // SAFETY: as above: the pages of a new mapping are made, and hold zeroes either way.
+            let _ = unsafe { madvise(address, bytes, Advice::LinuxPopulateWrite) };
         }
         let start = NonNull::new(address.cast::<u8>()).expect("a mapping is never at address 0");
         Ok(Self { start, bytes })
