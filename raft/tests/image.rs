@@ -10,8 +10,8 @@ use odradek_protocol::metadata_records::{
 };
 use odradek_protocol::{StrBytes, Uuid};
 use odradek_raft::image::{
-    ApplyError, BuilderOptions, MetadataBuilder, MetadataDelta, MetadataImage, record_version,
-    write_snapshot,
+    ApplyError, BuilderOptions, MetadataBuilder, MetadataDelta, MetadataImage, SnapshotLoader,
+    record_version, write_snapshot,
 };
 
 fn snapshot(image: &MetadataImage) -> Vec<MetadataRecord> {
@@ -123,6 +123,17 @@ fn check_snapshot(image: &MetadataImage, records: &[MetadataRecord], seed: u64) 
         "seed {seed}: a snapshot gives another image"
     );
     assert_eq!((loaded.offset, loaded.epoch), (image.offset, image.epoch));
+    let mut loader = SnapshotLoader::new(image.offset, options);
+    for record in records {
+        let value = record.to_bytes(record_version(record, 30));
+        let taken = loader.take(value.expect("a snapshot's record can be written"));
+        taken.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    }
+    let (by_bytes, _) = loader.finish(image.epoch).expect("no open transaction");
+    assert!(
+        by_bytes.has_same_content(image) && by_bytes.offset == image.offset,
+        "seed {seed}: a snapshot's bytes give another image"
+    );
     for record in records {
         let version = record_version(record, 30);
         let bytes = record

@@ -8,7 +8,7 @@ use odradek_wal::simulation::{Driver, Operation, Random};
 use odradek_wal::*;
 use std::collections::BTreeMap;
 
-const PIECE_BYTES: usize = 256 << 10;
+const PIECE_BYTES: usize = 1 << 20;
 
 fn many_options() -> LogOptions {
     LogOptions {
@@ -52,10 +52,10 @@ fn begin(driver: &mut Driver) {
 #[test]
 fn a_checkpoint_is_of_one_moment_though_the_log_goes_on_between_its_pieces() {
     for seed in 0..3 {
-        let mut driver = many(12_000);
+        let mut driver = many(40_000);
         let mut random = Random::new(seed);
         for _ in 0..500 {
-            let replica = ReplicaId(random.below(12_000));
+            let replica = ReplicaId(random.below(40_000));
             append(&mut driver, replica, 1, 200).unwrap();
         }
         driver.settle();
@@ -68,7 +68,7 @@ fn a_checkpoint_is_of_one_moment_though_the_log_goes_on_between_its_pieces() {
             }
             // Everything that may happen to a replica happens to some, before and behind where the encoder is.
             for _ in 0..25 {
-                let replica = ReplicaId(random.below(12_000));
+                let replica = ReplicaId(random.below(40_000));
                 let Some(state) = driver.log.replica(replica) else {
                     continue;
                 };

@@ -444,3 +444,37 @@ impl Draw {
         (self.0 % limit as u64) as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_deleted_is_not_drawn() {
+        let mut population = Population::new("p", 1_000, 7, 1024);
+        population.deleted = 0..71;
+        assert_eq!(population.left(), 1_000 - 497);
+        assert_eq!(population.first_left(), 497);
+        let mut draw = Draw::new(3);
+        for _ in 0..10_000 {
+            let drawn = population.draw(&mut draw);
+            assert!((497..1_000).contains(&drawn) && population.is_left(drawn));
+        }
+        assert_eq!(population.topics(), 143);
+        assert_eq!(population.partitions_of(142), 6);
+    }
+
+    #[test]
+    fn a_batch_is_no_larger_than_asked_for_and_says_whose_it_is() {
+        let population = Population::new("p", 10, 5, 1024);
+        let batch = population.batch(7, 3).unwrap();
+        assert!(batch.len() <= 1024 && batch.len() > 1000, "{}", batch.len());
+        let found = records(&batch, 1 << 20).unwrap();
+        let values: Vec<Vec<u8>> = found
+            .views()
+            .map(|record| record.unwrap().value.unwrap().to_vec())
+            .collect();
+        assert_eq!(values.len(), 1);
+        assert!(values[0].starts_with(&mark(7, 3)));
+    }
+}

@@ -239,3 +239,48 @@ impl PartitionsReport {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(name: &'static str, seconds: f64, resident_mib: u64) -> Step {
+        Step {
+            name,
+            seconds,
+            first_produce_seconds: Some(seconds),
+            first_fetch_seconds: Some(seconds),
+            footprint: Some(Footprint {
+                resident_bytes: resident_mib << 20,
+                ..Footprint::default()
+            }),
+        }
+    }
+
+    #[test]
+    fn bars_are_those_of_the_number_of_partitions_and_of_what_was_reached() {
+        let mut report = PartitionsReport {
+            partitions: 10_000,
+            steps: vec![
+                step("empty", 0.1, 30),
+                step("create", 0.9, 47),
+                step("shutdown", 0.2, 0),
+            ],
+            ..PartitionsReport::default()
+        };
+        report.judge();
+        let judged: Vec<(&str, bool)> =
+            report.bars.iter().map(|bar| (bar.name, bar.held)).collect();
+        assert_eq!(
+            judged,
+            [
+                ("create", true),
+                ("controlled shutdown", true),
+                ("memory after create", false)
+            ]
+        );
+        report.partitions = 10_001;
+        report.judge();
+        assert!(report.bars.is_empty());
+    }
+}

@@ -30,7 +30,41 @@ macro_rules! metadata_records {
             const _: () = assert!($message::API_KEY.is_some());
         )*
 
-        impl MetadataRecord {
+        /// A framed PartitionRecord, parted without being read: two whose `version` and `rest` are equal say the same of their partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionRecordParts<'a> {
+    /// The message's version.
+    pub version: u8,
+    /// The partition's number.
+    pub partition_id: i32,
+    /// The topic's id.
+    pub topic_id: crate::Uuid,
+    /// Everything after the topic's id, in the encoding of that version.
+    pub rest: &'a [u8],
+}
+
+impl<'a> PartitionRecordParts<'a> {
+    /// Parts a record's value; none when it is no partition record of a known version.
+    pub fn of(value: &'a [u8]) -> Option<PartitionRecordParts<'a>> {
+        const PARTITION_TYPE: u8 = 3;
+        // Frame version, type and version are varints below 128: a byte each.
+        let (head, rest) = value.split_first_chunk::<3>()?;
+        let [frame, record_type, version] = *head;
+        if u32::from(frame) != FRAME_VERSION || record_type != PARTITION_TYPE || version > 2 {
+            return None;
+        }
+        let (partition_id, rest) = rest.split_first_chunk::<4>()?;
+        let (topic_id, rest) = rest.split_first_chunk::<16>()?;
+        Some(PartitionRecordParts {
+            version,
+            partition_id: i32::from_be_bytes(*partition_id),
+            topic_id: crate::Uuid(*topic_id),
+            rest,
+        })
+    }
+}
+
+impl MetadataRecord {
             /// Kafka's name of the record's type.
             pub fn name(&self) -> &'static str {
                 match self {

@@ -125,7 +125,7 @@ impl QuorumController {
     /// Takes everything up to and with `offset` for committed: the newest committed image and what changed since the one given out
     /// before. None when nothing new is committed.
     pub fn advance_committed(&mut self, offset: i64) -> Option<(MetadataImage, MetadataDelta)> {
-        let mut newest: Option<Pending> = None;
+        let (mut newest, mut added): (Option<Pending>, bool) = (None, false);
         while self
             .pending
             .front()
@@ -136,11 +136,15 @@ impl QuorumController {
                 None => newest = Some(next),
                 Some(before) => {
                     before.image = next.image;
-                    before.delta.merge(next.delta);
+                    before.delta.add(next.delta);
+                    added = true;
                 }
             }
         }
-        let Pending { image, delta } = newest?;
+        let Pending { image, mut delta } = newest?;
+        if added {
+            delta.settle_merged();
+        }
         self.committed = image.clone();
         Some((image, delta))
     }

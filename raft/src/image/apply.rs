@@ -216,6 +216,32 @@ impl MetadataBuilder {
         Ok(())
     }
 
+    /// Sets a partition to what another one's record came to.
+    pub(super) fn set_like(
+        &mut self,
+        topic: Uuid,
+        partition: i32,
+        entry: PartitionEntry,
+        offset: i64,
+    ) -> Result<(), ApplyError> {
+        let index = self.topic_index(topic, offset)?;
+        if partition < 0 {
+            return Err(ApplyError::UnknownPartition {
+                offset,
+                topic,
+                partition,
+            });
+        }
+        self.topics.set_entry(index, partition, entry);
+        Ok(())
+    }
+
+    /// What a partition's records came to.
+    pub(super) fn entry_of(&mut self, topic: Uuid, partition: i32) -> Option<PartitionEntry> {
+        let index = self.topics.index_of(topic)?;
+        self.topics.entry(index, partition)
+    }
+
     fn change_partition(
         &mut self,
         record: &PartitionChangeRecord,

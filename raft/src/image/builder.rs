@@ -177,7 +177,7 @@ impl MetadataBuilder {
     }
 
     /// Applies one record of a snapshot that stands for the log up to and with `offset`; [`MetadataBuilder::set_position`] follows the last.
-    pub fn apply_of_snapshot(
+    pub(super) fn apply_of_snapshot(
         &mut self,
         record: &MetadataRecord,
         offset: i64,

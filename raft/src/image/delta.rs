@@ -98,14 +98,16 @@ impl TopicsDelta {
             self.partitions
                 .retain(|change| !gone.contains(&change.topic_index));
         }
-        // Created sorts after changed: keep the last of equal ones.
-        self.partitions.sort_unstable_by(|a, b| b.cmp(a));
+        // Mostly some runs that are sorted already: a stable sort merges them. Created sorts after changed: keep the last of equal ones.
+        self.partitions.sort();
+        self.partitions.reverse();
         self.partitions
             .dedup_by_key(|change| (change.topic_index, change.partition));
         self.partitions.reverse();
     }
 
-    fn merge(&mut self, later: TopicsDelta) {
+    /// Adds later changes; [`TopicsDelta::settle_merged`] is due after the last.
+    fn add(&mut self, later: TopicsDelta) {
         let mut gone = BTreeSet::new();
         for topic in later.deleted {
             gone.insert(topic.index);
@@ -114,10 +116,15 @@ impl TopicsDelta {
             }
         }
         // Only what was recorded before the deletion is dropped: a later topic may use the index again.
-        self.partitions
-            .retain(|change| !gone.contains(&change.topic_index));
+        if !gone.is_empty() {
+            self.partitions
+                .retain(|change| !gone.contains(&change.topic_index));
+        }
         self.created.extend(later.created);
         self.partitions.extend(later.partitions);
+    }
+
+    fn settle_merged(&mut self) {
         let deleted = std::mem::take(&mut self.deleted);
         self.settle();
         self.deleted = deleted;
@@ -157,7 +164,13 @@ impl MetadataDelta {
 
     /// Adds the changes of a later delta of the same line of images.
     pub fn merge(&mut self, later: MetadataDelta) {
-        self.topics.merge(later.topics);
+        self.add(later);
+        self.settle_merged();
+    }
+
+    /// As [`MetadataDelta::merge`], for many in a row: [`MetadataDelta::settle_merged`] is due after the last.
+    pub(crate) fn add(&mut self, later: MetadataDelta) {
+        self.topics.add(later.topics);
         self.configs.extend(later.configs);
         self.features.extend(later.features);
         self.brokers.extend(later.brokers);
@@ -167,6 +180,11 @@ impl MetadataDelta {
         self.acls |= later.acls;
         self.scram |= later.scram;
         self.delegation_tokens |= later.delegation_tokens;
+    }
+
+    /// Orders what was added.
+    pub(crate) fn settle_merged(&mut self) {
+        self.topics.settle_merged();
     }
 
     /// The changes from one image to another of any origin: after a snapshot was loaded. Costs a walk over both.

@@ -8,6 +8,7 @@ mod chunked;
 mod cluster;
 mod delta;
 mod intern;
+mod loader;
 mod records;
 mod snapshot;
 mod sorted;
@@ -28,6 +29,7 @@ pub use cluster::{
     BrokerRegistration, ControllerRegistration, Listener, QuotaEntity, VersionRange,
 };
 pub use delta::{DeletedTopic, MetadataDelta, PartitionChange, TopicsDelta};
+pub use loader::{LoadError, SnapshotLoader};
 pub use records::{ELR_VERSION, KRAFT_VERSION, METADATA_VERSION, record_version};
 pub use snapshot::write_snapshot;
 pub use sorted::SortedChunks;

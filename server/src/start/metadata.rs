@@ -15,7 +15,7 @@ use odradek_raft::consensus::{
     self, LogView, Persisted, Raft, ReplicaKey, SnapshotId, SnapshotView, quorum_state,
 };
 use odradek_raft::controller::{ControllerOptions, QuorumController};
-use odradek_raft::image::{BuilderOptions, MetadataBuilder, MetadataDelta, MetadataImage};
+use odradek_raft::image::{BuilderOptions, MetadataDelta, MetadataImage, SnapshotLoader};
 use odradek_raft::snapshot::{self, SnapshotError, SnapshotPart, SnapshotReader};
 use odradek_wal::{
     BLOCK_BYTES, CreateReplica, Disk, FileName, IgnoreAll, Log, LogOptions, Offset, Output,
@@ -317,20 +317,14 @@ fn load_newest(
             Cause(error.to_string())
         }
     }
-    let options = BuilderOptions { hash_seed };
-    let mut builder = MetadataBuilder::new(MetadataImage::empty(), options);
+    let mut loader = SnapshotLoader::new(id.offset - 1, BuilderOptions { hash_seed });
     let walked = snapshot::walk_snapshot(id, bytes, |record| {
-        let (record, _version) =
-            MetadataRecord::decode(record).map_err(|error| Cause(error.to_string()))?;
-        builder
-            .apply_of_snapshot(&record, id.offset - 1)
-            .map_err(|error| Cause(error.to_string()))
+        let taken = loader.take(record);
+        taken.map_err(|error| Cause(error.to_string()))
     });
     let (view, _header) = walked.map_err(|cause| cause.0)?;
-    builder.set_position(id.offset - 1, id.epoch);
-    let (image, delta) = builder
-        .publish()
-        .ok_or("a snapshot ends inside a transaction")?;
+    let loaded = loader.finish(id.epoch);
+    let (image, delta) = loaded.map_err(|error| error.to_string())?;
     Ok((view, image, delta))
 }
 

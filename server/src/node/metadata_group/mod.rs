@@ -89,6 +89,8 @@ pub struct MetadataGroup {
     /// them would leave slots of which the newer does not follow the older.
     quorum_writes: VecDeque<Io>,
     applied: i64,
+    /// End of the log as it was recovered.
+    recovered_end: i64,
     /// The epoch this node leads in.
     epoch: Option<i32>,
     /// The epoch its controller was made active in.
@@ -118,6 +120,7 @@ impl MetadataGroup {
         let after_snapshot = parts.raft.batches_from(parts.applied);
         let new_bytes: usize = after_snapshot.map(|batch| batch.bytes.len()).sum();
         Self {
+            recovered_end: parts.raft.log_end(),
             raft: parts.raft,
             controller: parts.controller,
             log: parts.log,
@@ -161,6 +164,7 @@ impl MetadataGroup {
         let publish = self
             .unpublished
             .as_ref()
+            .filter(|_| self.has_caught_up())
             .map(|_| self.published_us + PUBLISH_INTERVAL_US);
         let raft = Some(self.raft.next_deadline_us()).filter(|deadline| *deadline != u64::MAX);
         let log = self
@@ -612,7 +616,18 @@ impl MetadataGroup {
         }
     }
 
+    /// Whether all that the log held at the start is known to be committed, or cut.
+    fn has_caught_up(&self) -> bool {
+        let held = self.recovered_end.min(self.raft.log_end());
+        self.raft.high_watermark().unwrap_or(0) >= held
+    }
+
     fn publish(&mut self, core: &mut Core) {
+        // The snapshot of the start waits for what the log says after it: else partitions deleted since would be made anew, to be
+        // deleted at once.
+        if !self.has_caught_up() {
+            return;
+        }
         let Some(update) = self.unpublished.take() else {
             return;
         };
