@@ -130,9 +130,12 @@ impl Shard {
 
     /// Looks at all that the logs said, and at all that follows from it, until nothing is left.
     pub(crate) fn settle(&mut self) {
+        let now = self.now;
         loop {
             let mut idle = true;
             for directory in 0..self.directories.len() {
+                // By now all reads of a fetch are started: what they miss comes in few and long reads.
+                self.directories[directory].call(|log, outputs| log.issue_reads(now, outputs));
                 let mut outputs = std::mem::take(&mut self.directories[directory].outputs);
                 idle &= outputs.is_empty();
                 for output in outputs.drain(..) {

@@ -1,5 +1,5 @@
-//! What is kept in memory, each with a bound in bytes: whole write buffers (tail), verified frames read from disk, decoded index pages.
-//! The tail goes oldest first; the other two keep what was asked for twice and let a scan pass by (S3-FIFO in its simplest form).
+//! What is kept in memory, each with a bound in bytes: whole write buffers (tail), decoded index pages; `region.rs` has what was read from disk.
+//! The tail goes oldest first; pages that were asked for twice stay, and a scan passes by (S3-FIFO in its simplest form).
 
 use crate::footer::{IndexEntry, IndexPage, decode_index_page};
 use crate::io::BLOCK_BYTES;
@@ -18,7 +18,7 @@ pub struct CacheLookups {
 }
 
 impl CacheLookups {
-    fn count<T>(&mut self, found: Option<T>) -> Option<T> {
+    pub(crate) fn count<T>(&mut self, found: Option<T>) -> Option<T> {
         *(if found.is_some() {
             &mut self.hits
         } else {
@@ -326,37 +326,6 @@ impl<V: Clone> TwoQueues<V> {
         }
         self.small.retain(|key| key.0 != file);
         self.main.retain(|key| key.0 != file);
-    }
-}
-
-/// Payloads of verified frames, by segment and position.
-#[derive(Debug)]
-pub(crate) struct FrameCache(TwoQueues<Bytes>);
-
-impl FrameCache {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self(TwoQueues::new(bytes_max))
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.0.bytes()
-    }
-
-    pub(crate) fn lookups(&self) -> CacheLookups {
-        self.0.lookups
-    }
-
-    pub(crate) fn get(&mut self, file: u32, position: u32) -> Option<Bytes> {
-        self.0.get((file, position))
-    }
-
-    pub(crate) fn insert(&mut self, file: u32, position: u32, payload: Bytes) {
-        let bytes = payload.len() + 96;
-        self.0.insert((file, position), payload, bytes);
-    }
-
-    pub(crate) fn forget_segment(&mut self, file: u32) {
-        self.0.forget_segment(file);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::footer::{
 };
 use crate::io::{BLOCK_BYTES, Disk, FileName, IoFailureKind};
 use crate::layers::{Base, Missing, Upper, entry_of, extent_of, join, joins};
-use crate::read::READ_FAILURES_MAX;
+use crate::region_reads::READ_FAILURES_MAX;
 use crate::report::RecoveryError;
 use crate::segments::Share;
 use crate::slot::Extent;

@@ -38,6 +38,8 @@ mod plan;
 mod prepare;
 mod read;
 mod recovery;
+mod region;
+mod region_reads;
 mod replay;
 mod replicas;
 pub mod report;

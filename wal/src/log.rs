@@ -4,7 +4,7 @@
 
 use crate::append::{Filling, InFlight};
 use crate::buffer::{AlignedBuffer, BufferPool};
-use crate::cache::{FrameCache, PageCache, TailCache};
+use crate::cache::{PageCache, TailCache};
 use crate::checkpoint::Checkpointer;
 use crate::checksum::Entropy;
 use crate::closing::Closing;
@@ -16,7 +16,8 @@ use crate::layout::DirectoryEntry;
 use crate::open_index::OpenIndex;
 use crate::options::LogOptions;
 use crate::prepare::Preparer;
-use crate::read::{ReadIo, Reader};
+use crate::read::Reader;
+use crate::region::RegionCache;
 use crate::report::LogStatistics;
 use crate::reserve::Reserve;
 use crate::retention::Retention;
@@ -72,7 +73,8 @@ pub struct Log {
     pub(crate) preparer: Preparer,
     pub(crate) sealing: VecDeque<Sealing>,
     pub(crate) tail: TailCache,
-    pub(crate) frames: FrameCache,
+    /// What was read from disk for clients.
+    pub(crate) regions: RegionCache,
     pub(crate) pages: PageCache,
     /// Pages of the base of older extents.
     pub(crate) extent_pages: PageCache,
@@ -108,7 +110,8 @@ pub(crate) enum Purpose {
     Footer {
         file: u32,
     },
-    Read(ReadIo),
+    /// By its number in `Reader::reads`.
+    Read(u64),
     Checkpoint,
     Reserve,
     Rewrite(RewriteIo),
@@ -139,7 +142,7 @@ impl Log {
             Purpose::SegmentHeader { file } => self.segment_header_done(now, file, result, out),
             Purpose::CreateSegment { file } => self.segment_created(now, file, result, out),
             Purpose::Footer { file } => self.footer_written(now, file, result, out),
-            Purpose::Read(read) => self.read_io_done(now, read, result, out),
+            Purpose::Read(read) => self.disk_read_done(now, read, result, out),
             Purpose::Checkpoint => self.checkpoint_io_done(now, result, out),
             Purpose::Reserve => self.reserve_made(now, result),
             Purpose::Rewrite(io) => self.rewrite_io_done(now, io, result, out),
@@ -169,7 +172,7 @@ impl Log {
         self.proceed_survey(now, out);
         self.proceed_rewrite(now, out);
         self.proceed_scrub(now, out);
-        self.pump_reads(out);
+        self.issue_reads(now, out);
         self.proceed_closing(now, out);
     }
 
@@ -365,10 +368,10 @@ impl Log {
             }
         }
         statistics.tail_cache_bytes = self.tail.bytes() as u64;
-        statistics.frame_cache_bytes = self.frames.bytes() as u64;
+        statistics.frame_cache_bytes = self.regions.bytes() as u64;
         statistics.index_cache_bytes = self.pages.bytes() as u64;
         statistics.tail_cache_lookups = self.tail.lookups();
-        statistics.frame_cache_lookups = self.frames.lookups();
+        statistics.frame_cache_lookups = self.regions.lookups();
         statistics.index_cache_lookups = self.pages.lookups();
         statistics.space_used_bytes = self.segments_used() * self.segment_bytes;
         statistics.space_bytes_max = self.options.directory_bytes_max;

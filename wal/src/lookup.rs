@@ -1,12 +1,13 @@
 //! Finds frames: extents say in which segment, the open index or the footer's pages say where in it. Pure look-up over the log's parts;
-//! what is missing in memory is named, `read.rs` fetches it.
+//! what is missing in memory is named, `read.rs` fetches it. Every frame of a region that is given out is verified here, each time.
 
-use crate::cache::{FrameCache, PageCache, TailCache};
+use crate::cache::{PageCache, TailCache};
 use crate::footer::{IndexEntry, IndexPage, page_for};
 use crate::layers::{Found, Missing};
-use crate::layout::FRAME_HEADER_BYTES;
+use crate::layout::{FRAME_HEADER_BYTES, verify_frame};
 use crate::open_index::OpenIndex;
 use crate::read::Wanted;
+use crate::region::{RegionCache, RegionKey, Regions};
 use crate::segments::SegmentTable;
 use crate::slot::{Extent, SlotTable};
 use crate::types::{Offset, ReadData, ReadRefusal, ReplicaId};
@@ -31,12 +32,16 @@ pub(crate) enum Plan {
     Done(ReadData),
     Refuse(ReadRefusal),
     Need(Vec<Need>),
+    /// A frame is not what the index says: it is to be marked, and the look-up done again.
+    Damaged(u32, ReplicaId, IndexEntry),
+    /// What was to be read ahead: the frames that are missing, where it ends, and how many payload bytes it has.
+    Ahead(Vec<Need>, i64, usize),
 }
 
 /// What a waiting read fetched for itself.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    pub frames: Vec<((u32, u32), Bytes)>,
+    pub regions: Regions,
     pub pages: Vec<((u32, u32), Arc<IndexPage>)>,
     pub extent_pages: Vec<(Missing, Arc<IndexPage>)>,
 }
@@ -63,7 +68,7 @@ pub(crate) struct Lookup<'a> {
     pub open: &'a BTreeMap<u32, OpenIndex>,
     pub damage: &'a BTreeMap<(ReplicaId, i64), i64>,
     pub tail: &'a TailCache,
-    pub frames: &'a mut FrameCache,
+    pub regions: &'a mut RegionCache,
     pub pages: &'a mut PageCache,
     pub extent_pages: &'a mut PageCache,
     pub held: &'a Held,
@@ -76,6 +81,48 @@ struct Gathering {
     /// Payload bytes of all frames so far, present or not.
     bytes: usize,
     cursor: i64,
+    /// What came of regions, in order.
+    runs: SmallVec<[Run; 4]>,
+    damaged: Option<(u32, ReplicaId, IndexEntry)>,
+    /// Nothing is given out: it only matters what is missing.
+    ahead: bool,
+}
+
+impl Gathering {
+    fn new(cursor: i64, ahead: bool) -> Self {
+        Self {
+            data: ReadData::default(),
+            needs: Vec::new(),
+            bytes: 0,
+            cursor,
+            runs: SmallVec::new(),
+            damaged: None,
+            ahead,
+        }
+    }
+}
+
+/// Slices of one region that follow on each other.
+struct Run {
+    key: RegionKey,
+    region_bytes: usize,
+    used: usize,
+    first_slice: usize,
+}
+
+/// An answer that uses less than this part of a region copies, instead of keeping all of the region in memory until it is sent.
+const SHARED_PART_MIN: usize = 8;
+
+/// Where a frame's payload is.
+enum Payload {
+    Tail(Bytes),
+    Region {
+        key: RegionKey,
+        region_bytes: usize,
+        payload: Bytes,
+    },
+    Missing,
+    Damaged,
 }
 
 impl Lookup<'_> {
@@ -87,8 +134,13 @@ impl Lookup<'_> {
                 bound,
                 bytes_max,
                 at_least_one,
-                ahead,
-            } => self.plan_range(replica, from, bound, bytes_max, at_least_one, ahead),
+            } => self.plan_range(replica, from, bound, bytes_max, at_least_one, false),
+            Wanted::Ahead {
+                replica,
+                from,
+                bound,
+                bytes_max,
+            } => self.plan_range(replica, from, bound, bytes_max, false, true),
             Wanted::FirstTimestamp {
                 replica,
                 timestamp_ms,
@@ -104,7 +156,7 @@ impl Lookup<'_> {
         bound: i64,
         bytes_max: usize,
         at_least_one: bool,
-        ahead: usize,
+        ahead: bool,
     ) -> Plan {
         let slots = self.slots;
         let Some(slot) = slots.get(replica) else {
@@ -117,13 +169,8 @@ impl Lookup<'_> {
             return Plan::Refuse(ReadRefusal::AboveEnd);
         }
         let bound = bound.min(slot.log_end);
-        let mut gathering = Gathering {
-            data: ReadData::default(),
-            needs: Vec::new(),
-            bytes: 0,
-            cursor: from,
-        };
-        let range = (bound, bytes_max, at_least_one, ahead);
+        let mut gathering = Gathering::new(from, ahead);
+        let range = (bound, bytes_max, at_least_one);
         let mut next = from;
         'extents: loop {
             let extents = match self.extents_from(replica, next, EXTENTS_AT_ONCE) {
@@ -153,7 +200,7 @@ impl Lookup<'_> {
         gathering: &mut Gathering,
         replica: ReplicaId,
         extent: &Extent,
-        (bound, bytes_max, at_least_one, ahead): (i64, usize, bool, usize),
+        (bound, bytes_max, at_least_one): (i64, usize, bool),
     ) -> bool {
         if self.all_damaged(replica, extent, gathering.cursor) {
             return false;
@@ -180,7 +227,6 @@ impl Lookup<'_> {
                     bound,
                     bytes_max,
                     at_least_one,
-                    ahead,
                 ) {
                     return false;
                 }
@@ -202,7 +248,20 @@ impl Lookup<'_> {
         })
     }
 
-    fn range_result(&mut self, gathering: Gathering, replica: ReplicaId, bound: i64) -> Plan {
+    fn range_result(&mut self, mut gathering: Gathering, replica: ReplicaId, bound: i64) -> Plan {
+        if let Some((file, replica, entry)) = gathering.damaged {
+            return Plan::Damaged(file, replica, entry);
+        }
+        if gathering.ahead {
+            let page = gathering
+                .needs
+                .iter()
+                .any(|need| !matches!(need, Need::Frame(..)));
+            return match page {
+                true => Plan::Need(gathering.needs),
+                false => Plan::Ahead(gathering.needs, gathering.cursor, gathering.bytes),
+            };
+        }
         if !gathering.needs.is_empty() {
             return Plan::Need(gathering.needs);
         }
@@ -215,7 +274,21 @@ impl Lookup<'_> {
                 None => Plan::Refuse(ReadRefusal::Empty),
             };
         }
+        self.settle_runs(&mut gathering);
         Plan::Done(gathering.data)
+    }
+
+    /// Tells the cache what was given out of which region; of regions that it would keep in memory for little, it becomes a copy.
+    fn settle_runs(&mut self, gathering: &mut Gathering) {
+        let slices = &mut gathering.data.slices;
+        let mut end = slices.len();
+        for run in gathering.runs.iter().rev() {
+            self.regions.given(run.key, run.used);
+            if run.used * SHARED_PART_MIN < run.region_bytes {
+                copy_run(&mut slices[run.first_slice..end], run.used);
+            }
+            end = run.first_slice;
+        }
     }
 
     /// Takes one frame in; `false` ends the range.
@@ -229,7 +302,6 @@ impl Lookup<'_> {
         bound: i64,
         bytes_max: usize,
         at_least_one: bool,
-        ahead: usize,
     ) -> bool {
         // A hole with damage in it is not jumped over.
         if entry.last >= bound
@@ -241,27 +313,38 @@ impl Lookup<'_> {
         }
         let payload_bytes = entry.payload_bytes as usize;
         let first = gathering.bytes == 0;
-        let fits = gathering.bytes + payload_bytes <= bytes_max || (first && at_least_one);
-        let only_ahead = !fits;
-        if only_ahead
-            && (gathering.needs.is_empty() || gathering.bytes + payload_bytes > bytes_max + ahead)
-        {
+        if gathering.bytes + payload_bytes > bytes_max && !(first && at_least_one) {
             return false;
         }
-        match self.payload(extent.segment, entry) {
-            Some(payload) if !only_ahead => {
-                let data = &mut gathering.data;
-                if data.slices.is_empty() {
-                    data.first_offset = Offset(entry.base);
-                }
-                data.next_offset = Offset(entry.last + 1);
-                data.bytes += payload_bytes;
-                data.slices.push(payload);
-            }
-            Some(_) => {}
-            None => gathering
+        // What is looked up again when the missing frames have come is verified then.
+        let only_present = gathering.ahead || !gathering.needs.is_empty();
+        match self.payload(extent.segment, replica, entry, only_present) {
+            Payload::Missing => gathering
                 .needs
                 .push(Need::Frame(extent.segment, replica, *entry)),
+            Payload::Damaged => {
+                gathering.damaged = Some((extent.segment, replica, *entry));
+                return false;
+            }
+            _ if only_present => {}
+            Payload::Tail(payload) => take(gathering, entry, payload),
+            Payload::Region {
+                key,
+                region_bytes,
+                payload,
+            } => {
+                let first_slice = gathering.data.slices.len();
+                match gathering.runs.last_mut().filter(|run| run.key == key) {
+                    Some(run) => run.used += payload_bytes,
+                    None => gathering.runs.push(Run {
+                        key,
+                        region_bytes,
+                        used: payload_bytes,
+                        first_slice,
+                    }),
+                }
+                take(gathering, entry, payload);
+            }
         }
         gathering.bytes += payload_bytes;
         gathering.cursor = entry.last + 1;
@@ -382,15 +465,17 @@ impl Lookup<'_> {
                 last: Offset(last),
             });
         }
-        match self.payload(file, entry) {
-            Some(payload) => Plan::Done(ReadData {
-                bytes: payload.len(),
-                slices: SmallVec::from_iter([payload]),
-                first_offset: Offset(entry.base),
-                next_offset: Offset(entry.last + 1),
-            }),
-            None => Plan::Need(vec![Need::Frame(file, replica, *entry)]),
-        }
+        let payload = match self.payload(file, replica, entry, false) {
+            Payload::Tail(payload) | Payload::Region { payload, .. } => payload,
+            Payload::Missing => return Plan::Need(vec![Need::Frame(file, replica, *entry)]),
+            Payload::Damaged => return Plan::Damaged(file, replica, *entry),
+        };
+        Plan::Done(ReadData {
+            bytes: payload.len(),
+            slices: SmallVec::from_iter([payload]),
+            first_offset: Offset(entry.base),
+            next_offset: Offset(entry.last + 1),
+        })
     }
 
     /// Nothing of the extent from `from` on is readable: its index, or all of it, is gone. Then the index is not asked for.
@@ -485,20 +570,76 @@ impl Lookup<'_> {
         )
     }
 
-    fn payload(&mut self, file: u32, entry: &IndexEntry) -> Option<Bytes> {
+    /// A frame's payload, verified when it comes from disk; with `only_present` not verified, and for no other use than to know that it is here.
+    fn payload(
+        &mut self,
+        file: u32,
+        replica: ReplicaId,
+        entry: &IndexEntry,
+        only_present: bool,
+    ) -> Payload {
         let position = entry.position + FRAME_HEADER_BYTES as u32;
-        if let Some(payload) = self
-            .tail
-            .slice(file, position, entry.payload_bytes as usize)
-        {
-            return Some(payload);
+        let payload_bytes = entry.payload_bytes as usize;
+        if let Some(payload) = self.tail.slice(file, position, payload_bytes) {
+            return Payload::Tail(payload);
         }
-        let held = self
-            .held
-            .frames
-            .iter()
-            .find(|(key, _)| *key == (file, entry.position));
-        held.map(|(_, payload)| payload.clone())
-            .or_else(|| self.frames.get(file, entry.position))
+        let Some(segment) = self.segments.get(file) else {
+            return Payload::Missing;
+        };
+        let (nonce, bytes) = (segment.nonce, entry.frame_bytes());
+        let held = self.held.regions.find(file, nonce, entry.position, bytes);
+        let found = held.or_else(|| self.regions.find(file, nonce, entry.position, bytes));
+        let Some(found) = found else {
+            return Payload::Missing;
+        };
+        if !only_present && sound_payload(nonce, replica, entry, &found.frame).is_none() {
+            return Payload::Damaged;
+        }
+        Payload::Region {
+            key: found.key,
+            region_bytes: found.region_bytes,
+            payload: found.frame.slice(FRAME_HEADER_BYTES..),
+        }
     }
+}
+
+fn take(gathering: &mut Gathering, entry: &IndexEntry, payload: Bytes) {
+    let data = &mut gathering.data;
+    if data.slices.is_empty() {
+        data.first_offset = Offset(entry.base);
+    }
+    data.next_offset = Offset(entry.last + 1);
+    data.bytes += payload.len();
+    data.slices.push(payload);
+}
+
+/// Puts copies in the place of slices, all in one piece of memory of `bytes`.
+fn copy_run(slices: &mut [Bytes], bytes: usize) {
+    let mut copy = Vec::with_capacity(bytes);
+    for slice in slices.iter() {
+        copy.extend_from_slice(slice);
+    }
+    let copy = Bytes::from(copy);
+    let mut at = 0;
+    for slice in slices {
+        let end = at + slice.len();
+        *slice = copy.slice(at..end);
+        at = end;
+    }
+}
+
+/// Whether these bytes are the frame that the index says.
+pub(crate) fn sound_payload(
+    nonce: u64,
+    replica: ReplicaId,
+    entry: &IndexEntry,
+    bytes: &[u8],
+) -> Option<()> {
+    let bytes = bytes.get(..entry.frame_bytes())?;
+    let header = verify_frame(nonce, u64::from(entry.position), bytes)?;
+    let same = header.meta.replica == replica
+        && header.meta.base_offset.0 == entry.base
+        && header.meta.last_offset.0 == entry.last
+        && header.payload_bytes == entry.payload_bytes;
+    same.then_some(())
 }

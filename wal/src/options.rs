@@ -42,7 +42,7 @@ pub struct LogOptions {
     pub stuck_write_ms: u64,
     /// Bound of the tail cache: whole write buffers, oldest out first.
     pub tail_cache_bytes: usize,
-    /// Bound of the cache of verified frames read from disk.
+    /// Bound of the cache of what was read from disk.
     pub frame_cache_bytes: usize,
     /// Bound of the cache of footer pages.
     pub index_cache_bytes: usize,
@@ -118,8 +118,8 @@ impl Default for LogOptions {
             extent_cache_bytes: 32 << 20,
             upper_extent_bytes_max: 64 << 20,
             cold_bytes_max: 32 << 20,
-            read_ahead_bytes_min: 128 << 10,
-            read_ahead_bytes_max: 1 << 20,
+            read_ahead_bytes_min: 256 << 10,
+            read_ahead_bytes_max: 4 << 20,
             reads_waiting_max: 65_536,
             reads_outstanding_max: 32,
             reads_outstanding_under_write_max: 8,

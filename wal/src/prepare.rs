@@ -226,7 +226,7 @@ impl Log {
         let (nonce, sequence) = (self.entropy.next(), self.next_sequence);
         self.next_sequence += 1;
         self.pages.forget_segment(file);
-        self.frames.forget_segment(file);
+        self.regions.forget_segment(file);
         self.tail.forget_segment(file);
         self.segments.reuse(file, kind, nonce, sequence);
         let header = self.segment_header(file, kind);

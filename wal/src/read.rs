@@ -1,29 +1,18 @@
-//! Reads: from the tail, the frame cache, or the disk by way of index pages. A read that misses something becomes a job: it asks for what
-//! it misses, and is planned again when that has come; what it fetched it holds, so that a small cache cannot starve it. Every frame
-//! from disk is verified (nonce, place, replica, offsets, CRC) before anyone sees it; a bad one is marked, nothing else is.
+//! Reads: from the tail, from regions in memory, or the disk by way of index pages. A read that misses something becomes a job: it asks for
+//! what it misses, and is planned again when that has come; what it fetched it holds, so that a small cache cannot starve it. A reader that
+//! goes on where it left off is read ahead of. `lookup.rs` verifies every frame from disk (nonce, place, replica, offsets, CRC) before anyone
+//! sees it; a bad one is marked, nothing else is. `region_reads.rs` has the disk reads.
 
-use crate::footer::{IndexEntry, IndexPage, decode_fences, decode_index_page};
-use crate::index_file::decode_page;
-use crate::io::{BLOCK_BYTES, FileName, IoClass, IoResult, Output};
-use crate::layers::Missing;
-use crate::layout::{FRAME_HEADER_BYTES, verify_frame};
-use crate::log::{Log, Purpose, expect_data};
+use crate::footer::IndexEntry;
+use crate::io::{FileName, Output};
+use crate::log::Log;
 use crate::lookup::{Held, Lookup, Need, Plan};
-use crate::segments::SegmentTable;
-use crate::types::{DamagedRange, Now, Offset, ReadAnswer, ReadRefusal, ReplicaId};
-use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use crate::region_reads::RegionReads;
+use crate::types::{DamagedRange, Now, Offset, ReadAnswer, ReadData, ReadRefusal, ReplicaId};
+use std::collections::BTreeMap;
 
-/// Neighbouring frames with a smaller hole between them come in one read.
-const GAP_BYTES_MAX: u64 = 16 << 10;
-/// One read is not longer, unless one frame is.
-const READ_BYTES_MAX: u64 = 1 << 20;
 /// A job that was planned so often is chasing something: it is refused as empty, and the client asks again.
 const PLANS_MAX: u32 = 10_000;
-/// What cannot be read this often is taken for damaged. Once may be the cable, or the controller.
-pub(crate) const READ_FAILURES_MAX: u8 = 3;
-
 /// What a read is after.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wanted {
@@ -33,7 +22,13 @@ pub(crate) enum Wanted {
         bound: i64,
         bytes_max: usize,
         at_least_one: bool,
-        ahead: usize,
+    },
+    /// What a reader asks for next: brought to memory, given to nobody.
+    Ahead {
+        replica: ReplicaId,
+        from: i64,
+        bound: i64,
+        bytes_max: usize,
     },
     FirstTimestamp {
         replica: ReplicaId,
@@ -46,57 +41,29 @@ pub(crate) enum Wanted {
 
 /// A read that waits for the disk.
 #[derive(Debug)]
-struct Job {
-    ticket: u64,
+pub(crate) struct Job {
+    /// None for what is read ahead.
+    ticket: Option<u64>,
     wanted: Wanted,
-    held: Held,
-    outstanding: usize,
-    /// A joined read failed: each frame on its own now.
-    alone: bool,
-    plans: u32,
+    pub held: Held,
+    pub outstanding: usize,
+    /// A joined read failed: each frame and each page on its own now.
+    pub alone: bool,
+    pub plans: u32,
 }
 
-/// One disk read of a job.
-#[derive(Debug)]
-pub(crate) struct ReadIo {
-    job: u64,
-    file: u32,
-    nonce: u64,
-    position: u64,
-    length: usize,
-    what: ReadWhat,
-    failures: u8,
-}
-
-impl ReadIo {
-    fn name(&self) -> FileName {
-        match self.what {
-            ReadWhat::Extents(missing) => FileName::Index(missing.number),
-            _ => FileName::Segment(self.file),
-        }
-    }
-
-    fn unpin(&self, segments: &mut SegmentTable) {
-        if !matches!(self.what, ReadWhat::Extents(_)) {
-            segments.at(self.file).pins -= 1;
-        }
-    }
-}
-
-#[derive(Debug)]
-enum ReadWhat {
-    /// A page of the base of older extents: no segment is read.
-    Extents(Missing),
-    Fences,
-    Page(u32),
-    Frames(Vec<(ReplicaId, IndexEntry)>),
-}
-
-/// Where a replica was last read from disk, for reading ahead.
+/// A reader of a replica that was served from disk: where it is, and what was read ahead of it.
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
     next: i64,
-    ahead: usize,
+    /// Read ahead up to here,
+    fetched: i64,
+    /// so many payload bytes.
+    ahead_bytes: usize,
+    window_bytes: usize,
+    /// A job looks for what to read ahead.
+    looking: bool,
+    seen_s: u64,
 }
 
 const CURSORS_MAX: usize = 4_096;
@@ -104,11 +71,14 @@ const CURSORS_MAX: usize = 4_096;
 /// All reads that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
-    jobs: BTreeMap<u64, Job>,
+    pub jobs: BTreeMap<u64, Job>,
     next_job: u64,
-    queue: VecDeque<ReadIo>,
-    outstanding: usize,
+    pub disk: RegionReads,
     cursors: BTreeMap<ReplicaId, Cursor>,
+    /// Cursors that went on in this second, and in the one before it: they share what may be read ahead.
+    second: u64,
+    active_now: usize,
+    active_before: usize,
 }
 
 impl Reader {
@@ -117,7 +87,25 @@ impl Reader {
     }
 
     pub(crate) fn outstanding(&self) -> usize {
-        self.outstanding
+        self.disk.outstanding()
+    }
+
+    fn see(&mut self, second: u64, seen_s: u64) {
+        if second != self.second {
+            self.active_before = if second == self.second + 1 {
+                self.active_now
+            } else {
+                0
+            };
+            (self.second, self.active_now) = (second, 0);
+        }
+        if seen_s != second {
+            self.active_now += 1;
+        }
+    }
+
+    fn active(&self) -> usize {
+        self.active_now.max(self.active_before).max(1)
     }
 }
 
@@ -155,7 +143,6 @@ impl Log {
             bound,
             bytes_max,
             at_least_one,
-            ahead: 0,
         };
         self.start_read(now, wanted, ticket, out)
     }
@@ -199,19 +186,21 @@ impl Log {
 
     fn start_read(
         &mut self,
-        _now: Now,
+        now: Now,
         wanted: Wanted,
         ticket: u64,
         out: &mut Vec<Output>,
     ) -> ReadAnswer {
         let held = Held::default();
-        let needs = match self.plan(&wanted, &held) {
+        let needs = match self.plan(&wanted, &held, out) {
             Plan::Done(data) => {
                 self.statistics.reads_from_memory += 1;
+                self.went_on(now, &wanted, &data, false, out);
                 return ReadAnswer::Ready(data);
             }
             Plan::Refuse(refusal) => return answer(refusal),
             Plan::Need(needs) => needs,
+            Plan::Ahead(..) | Plan::Damaged(..) => return ReadAnswer::Empty,
         };
         if self.offline.is_some() {
             return ReadAnswer::Offline;
@@ -220,326 +209,214 @@ impl Log {
             return ReadAnswer::Busy;
         }
         self.statistics.reads_from_disk += 1;
-        let wanted = self.read_ahead(wanted);
+        self.start_job(Some(ticket), wanted, needs);
+        if self.options.commit_on_append {
+            self.issue_reads(now, out);
+        }
+        ReadAnswer::Pending
+    }
+
+    fn start_job(&mut self, ticket: Option<u64>, wanted: Wanted, needs: Vec<Need>) {
         let id = self.reader.next_job;
         self.reader.next_job += 1;
         let mut job = Job {
             ticket,
             wanted,
-            held,
+            held: Held::default(),
             outstanding: 0,
             alone: false,
             plans: 0,
         };
-        let needs = match self.plan(&job.wanted, &job.held) {
-            Plan::Need(more) => more,
-            _ => needs,
-        };
         self.queue_needs(id, &mut job, needs);
         self.reader.jobs.insert(id, job);
-        self.pump_reads(out);
-        ReadAnswer::Pending
     }
 
-    /// A cursor that goes on where the last read from disk ended reads twice as far ahead.
-    fn read_ahead(&mut self, wanted: Wanted) -> Wanted {
+    fn plan(&mut self, wanted: &Wanted, held: &Held, out: &mut Vec<Output>) -> Plan {
+        loop {
+            let mut lookup = Lookup {
+                slots: &self.slots,
+                segments: &self.segments,
+                open: &self.open,
+                damage: &self.damage,
+                tail: &self.tail,
+                regions: &mut self.regions,
+                pages: &mut self.pages,
+                extent_pages: &mut self.extent_pages,
+                held,
+            };
+            match lookup.plan(wanted) {
+                // Each time one more frame is marked, and not looked at again.
+                Plan::Damaged(file, replica, entry) => {
+                    self.damaged_frame(replica, &entry, file, out);
+                }
+                plan => return plan,
+            }
+        }
+    }
+
+    pub(crate) fn continue_job(&mut self, now: Now, id: u64, mut job: Job, out: &mut Vec<Output>) {
+        if job.outstanding > 0 {
+            self.reader.jobs.insert(id, job);
+            return;
+        }
+        let plan = self.plan(&job.wanted, &job.held, out);
+        let result = match plan {
+            Plan::Need(needs) if job.plans < PLANS_MAX => {
+                self.queue_needs(id, &mut job, needs);
+                self.reader.jobs.insert(id, job);
+                return;
+            }
+            Plan::Ahead(needs, end, bytes) => {
+                return self.fetch_ahead(&job.wanted, needs, end, bytes);
+            }
+            Plan::Done(data) => {
+                self.went_on(now, &job.wanted, &data, true, out);
+                Ok(data)
+            }
+            Plan::Refuse(refusal) => Err(refusal),
+            Plan::Need(_) | Plan::Damaged(..) => Err(ReadRefusal::Empty),
+        };
+        match job.ticket {
+            Some(ticket) => finish(ticket, result, out),
+            None => self.look_no_further(&job.wanted),
+        }
+    }
+
+    /// A reader was given what it asked for. When it goes on where it left off, the next is brought before it asks, each time more of it.
+    fn went_on(
+        &mut self,
+        now: Now,
+        wanted: &Wanted,
+        data: &ReadData,
+        from_disk: bool,
+        out: &mut Vec<Output>,
+    ) {
         let Wanted::Range {
             replica,
             from,
             bound,
-            bytes_max,
-            at_least_one,
             ..
-        } = wanted
+        } = *wanted
         else {
-            return wanted;
+            return;
         };
+        let next = data.next_offset.0;
+        if !from_disk && !self.reader.cursors.contains_key(&replica) {
+            return;
+        }
+        if next >= bound {
+            self.reader.cursors.remove(&replica);
+            return;
+        }
+        let second = now.monotonic_us / 1_000_000;
+        if self.reader.cursors.len() >= CURSORS_MAX {
+            let reader = &mut self.reader;
+            reader
+                .cursors
+                .retain(|_, cursor| cursor.seen_s + 1 >= second);
+            if reader.cursors.len() >= CURSORS_MAX {
+                return;
+            }
+        }
+        let fresh = Cursor {
+            next: from,
+            fetched: next,
+            ahead_bytes: 0,
+            window_bytes: 0,
+            looking: false,
+            seen_s: u64::MAX,
+        };
+        let mut cursor = *self.reader.cursors.entry(replica).or_insert(fresh);
+        self.reader.see(second, cursor.seen_s);
+        cursor.seen_s = second;
+        if cursor.next != from {
+            let looking = cursor.looking;
+            cursor = Cursor {
+                looking,
+                seen_s: second,
+                ..fresh
+            };
+        }
+        cursor.next = next;
+        cursor.ahead_bytes = cursor.ahead_bytes.saturating_sub(data.bytes);
+        if cursor.fetched <= next {
+            (cursor.fetched, cursor.ahead_bytes) = (next, 0);
+        }
+        let share = self.regions.ahead_bytes_max() / self.reader.active();
         let (least, most) = (
             self.options.read_ahead_bytes_min,
             self.options.read_ahead_bytes_max,
         );
-        if self.reader.cursors.len() >= CURSORS_MAX {
-            self.reader.cursors.pop_first();
+        cursor.window_bytes = (cursor.window_bytes * 2).max(least).min(most).min(share);
+        let bytes_max = cursor.window_bytes.saturating_sub(cursor.ahead_bytes);
+        let due = !cursor.looking && bytes_max * 2 >= cursor.window_bytes && bytes_max > 0;
+        cursor.looking |= due;
+        let from = cursor.fetched;
+        self.reader.cursors.insert(replica, cursor);
+        if due {
+            self.look_ahead(now, replica, (from, bound), bytes_max, out);
         }
-        let cursor = self.reader.cursors.entry(replica).or_insert(Cursor {
-            next: from,
-            ahead: 0,
-        });
-        cursor.ahead = if cursor.next <= from {
-            (cursor.ahead * 2).clamp(least, most)
-        } else {
-            0
-        };
-        cursor.next = from;
-        Wanted::Range {
+    }
+
+    fn look_ahead(
+        &mut self,
+        now: Now,
+        replica: ReplicaId,
+        (from, bound): (i64, i64),
+        bytes_max: usize,
+        out: &mut Vec<Output>,
+    ) {
+        let wanted = Wanted::Ahead {
             replica,
             from,
             bound,
             bytes_max,
-            at_least_one,
-            ahead: cursor.ahead,
-        }
-    }
-
-    fn plan(&mut self, wanted: &Wanted, held: &Held) -> Plan {
-        let mut lookup = Lookup {
-            slots: &self.slots,
-            segments: &self.segments,
-            open: &self.open,
-            damage: &self.damage,
-            tail: &self.tail,
-            frames: &mut self.frames,
-            pages: &mut self.pages,
-            extent_pages: &mut self.extent_pages,
-            held,
         };
-        lookup.plan(wanted)
-    }
-
-    fn queue_needs(&mut self, id: u64, job: &mut Job, needs: Vec<Need>) {
-        job.plans += 1;
-        let mut frames: Vec<(u32, ReplicaId, IndexEntry)> = Vec::new();
-        for need in needs {
-            match need {
-                Need::Extents(missing) => self.queue_extent_page(id, job, missing),
-                Need::Fences(file) => {
-                    let segment = self.segments.at(file);
-                    let pages =
-                        (segment.index_pages as usize).div_ceil(crate::footer::FENCES_PER_PAGE);
-                    let position = u64::from(segment.footer_position)
-                        + u64::from(segment.index_pages) * BLOCK_BYTES as u64;
-                    self.statistics.index_page_reads += 1;
-                    self.queue_read(
-                        id,
-                        job,
-                        file,
-                        position,
-                        pages * BLOCK_BYTES,
-                        ReadWhat::Fences,
-                    );
-                }
-                Need::Page(file, page) => {
-                    self.statistics.index_page_reads += 1;
-                    let position = u64::from(self.segments.at(file).footer_position)
-                        + u64::from(page) * BLOCK_BYTES as u64;
-                    self.queue_read(id, job, file, position, BLOCK_BYTES, ReadWhat::Page(page));
-                }
-                Need::Frame(file, replica, entry) => frames.push((file, replica, entry)),
+        let room = self.reader.jobs.len() < self.options.reads_waiting_max;
+        match self.plan(&wanted, &Held::default(), out) {
+            Plan::Ahead(needs, end, bytes) => self.fetch_ahead(&wanted, needs, end, bytes),
+            Plan::Need(needs) if room && self.offline.is_none() => {
+                self.start_job(None, wanted, needs);
             }
+            _ => self.look_no_further(&wanted),
         }
-        frames.sort_unstable_by_key(|(file, _, entry)| (*file, entry.position));
-        let mut group: Vec<(ReplicaId, IndexEntry)> = Vec::new();
-        let (mut group_file, mut start, mut end) = (0, 0, 0);
-        for (file, replica, entry) in frames {
-            let (frame_start, frame_end) = block_range(&entry);
-            let joins = !group.is_empty()
-                && !job.alone
-                && file == group_file
-                && frame_start <= end + GAP_BYTES_MAX
-                && frame_end - start <= READ_BYTES_MAX;
-            if !joins && !group.is_empty() {
-                let what = ReadWhat::Frames(std::mem::take(&mut group));
-                self.queue_read(id, job, group_file, start, (end - start) as usize, what);
-            }
-            if group.is_empty() {
-                (group_file, start, end) = (file, frame_start, frame_end);
-            }
-            end = end.max(frame_end);
-            group.push((replica, entry));
-        }
-        if !group.is_empty() {
-            self.queue_read(
-                id,
-                job,
-                group_file,
-                start,
-                (end - start) as usize,
-                ReadWhat::Frames(group),
-            );
+        if self.options.commit_on_append {
+            self.issue_reads(now, out);
         }
     }
 
-    fn queue_extent_page(&mut self, id: u64, job: &mut Job, missing: Missing) {
-        job.outstanding += 1;
-        self.statistics.extent_page_reads += 1;
-        self.reader.queue.push_back(ReadIo {
-            job: id,
-            file: missing.number,
-            nonce: self.slots.layers.base.nonce,
-            position: u64::from(missing.page) * BLOCK_BYTES as u64,
-            length: BLOCK_BYTES,
-            what: ReadWhat::Extents(missing),
-            failures: 0,
-        });
-    }
-
-    fn queue_read(
-        &mut self,
-        id: u64,
-        job: &mut Job,
-        file: u32,
-        position: u64,
-        length: usize,
-        what: ReadWhat,
-    ) {
-        let segment = self.segments.at(file);
-        segment.pins += 1;
-        let nonce = segment.nonce;
-        job.outstanding += 1;
-        self.reader.queue.push_back(ReadIo {
-            job: id,
-            file,
-            nonce,
-            position,
-            length,
-            what,
-            failures: 0,
-        });
-    }
-
-    /// Issues what waits, few at a time while a durable write is in flight.
-    pub(crate) fn pump_reads(&mut self, out: &mut Vec<Output>) {
-        let limit = if self.in_flight.is_some() {
-            self.options.reads_outstanding_under_write_max
-        } else {
-            self.options.reads_outstanding_max
-        };
-        while self.reader.outstanding < limit.max(1) {
-            let Some(read) = self.reader.queue.pop_front() else {
-                return;
-            };
-            self.reader.outstanding += 1;
-            let (file, position, length) = (read.name(), read.position, read.length);
-            self.read_file(
-                Purpose::Read(read),
-                file,
-                position,
-                length,
-                IoClass::ClientRead,
-                out,
-            );
-        }
-    }
-
-    pub(crate) fn read_io_done(
-        &mut self,
-        _now: Now,
-        mut read: ReadIo,
-        result: IoResult,
-        out: &mut Vec<Output>,
-    ) {
-        self.reader.outstanding -= 1;
-        let data = expect_data(result, read.length);
-        if data.is_err() && read.failures + 1 < READ_FAILURES_MAX && self.offline.is_none() {
-            read.failures += 1;
-            self.reader.queue.push_back(read);
-            return self.pump_reads(out);
-        }
-        read.unpin(&mut self.segments);
-        let Some(mut job) = self.reader.jobs.remove(&read.job) else {
+    fn fetch_ahead(&mut self, wanted: &Wanted, needs: Vec<Need>, end: i64, bytes: usize) {
+        let Wanted::Ahead { replica, from, .. } = *wanted else {
             return;
         };
-        job.outstanding -= 1;
-        match (&read.what, data) {
-            (ReadWhat::Extents(missing), data) => {
-                let base = &self.slots.layers.base;
-                let current = base.number == missing.number;
-                let page = data.ok().filter(|_| current);
-                match page.and_then(|data| decode_page(base, missing.page, &data)) {
-                    Some(page) => {
-                        let page: Arc<IndexPage> = Arc::new(page);
-                        self.extent_pages
-                            .insert(missing.number, missing.page, Arc::clone(&page));
-                        job.held.extent_pages.push((*missing, page));
-                    }
-                    None if current => return self.extents_damaged(job, &read, out),
-                    // Another base is in its place by now: it is looked for there.
-                    None => {}
-                }
+        if let Some(cursor) = self.reader.cursors.get_mut(&replica) {
+            cursor.looking = false;
+            // The reader went elsewhere meanwhile.
+            if cursor.fetched != from {
+                return;
             }
-            (ReadWhat::Frames(frames), Ok(data)) => {
-                self.take_frames(&mut job, &read, frames, &data, out)
-            }
-            (ReadWhat::Frames(frames), Err(_)) if frames.len() > 1 => job.alone = true,
-            (ReadWhat::Frames(frames), Err(_)) => {
-                for (replica, entry) in frames {
-                    self.damaged_frame(*replica, entry, read.file, out);
-                }
-            }
-            (ReadWhat::Fences, data) => match data
-                .ok()
-                .and_then(|data| decode_fences(&data, read.nonce, read.position))
-            {
-                Some(fences) => self.segments.at(read.file).fences = Some(fences.into()),
-                None => self.index_damaged(&job, read.file, read.position, out),
-            },
-            (ReadWhat::Page(page), data) => {
-                match data
-                    .ok()
-                    .and_then(|data| decode_index_page(&data, read.nonce, read.position, *page))
-                {
-                    Some(entries) => {
-                        let entries: Arc<IndexPage> = Arc::new(entries);
-                        self.pages.insert(read.file, *page, Arc::clone(&entries));
-                        job.held.pages.push(((read.file, *page), entries));
-                    }
-                    None => self.index_damaged(&job, read.file, read.position, out),
-                }
-            }
+            cursor.fetched = end;
+            cursor.ahead_bytes += bytes;
         }
-        self.continue_job(read.job, job, out);
-    }
-
-    fn continue_job(&mut self, id: u64, mut job: Job, out: &mut Vec<Output>) {
-        if job.outstanding == 0 {
-            match self.plan(&job.wanted, &job.held) {
-                Plan::Need(needs) if job.plans < PLANS_MAX => self.queue_needs(id, &mut job, needs),
-                Plan::Need(_) => return finish(job.ticket, Err(ReadRefusal::Empty), out),
-                Plan::Done(data) => {
-                    if let Wanted::Range { replica, .. } = job.wanted
-                        && let Some(cursor) = self.reader.cursors.get_mut(&replica)
-                    {
-                        cursor.next = data.next_offset.0;
-                    }
-                    return finish(job.ticket, Ok(data), out);
-                }
-                Plan::Refuse(refusal) => return finish(job.ticket, Err(refusal), out),
-            }
+        if self.offline.is_some() {
+            return;
         }
-        self.reader.jobs.insert(id, job);
-        self.pump_reads(out);
-    }
-
-    fn take_frames(
-        &mut self,
-        job: &mut Job,
-        read: &ReadIo,
-        frames: &[(ReplicaId, IndexEntry)],
-        data: &Bytes,
-        out: &mut Vec<Output>,
-    ) {
-        let useful: usize = frames.iter().map(|(_, entry)| entry.frame_bytes()).sum();
-        let share = useful * 2 >= data.len();
-        for (replica, entry) in frames {
-            let at = (u64::from(entry.position) - read.position) as usize;
-            match sound_payload(read.nonce, *replica, entry, &data[at..]) {
-                Some(()) => {
-                    let payload = at + FRAME_HEADER_BYTES..at + entry.frame_bytes();
-                    let payload = if share {
-                        data.slice(payload)
-                    } else {
-                        Bytes::copy_from_slice(&data[payload])
-                    };
-                    self.frames
-                        .insert(read.file, entry.position, payload.clone());
-                    job.held.frames.push(((read.file, entry.position), payload));
-                }
-                None => self.damaged_frame(*replica, entry, read.file, out),
+        for need in needs {
+            if let Need::Frame(file, replica, entry) = need {
+                self.queue_frame(None, file, replica, entry);
             }
         }
     }
 
-    fn damaged_frame(
+    fn look_no_further(&mut self, wanted: &Wanted) {
+        if let Wanted::Ahead { replica, .. } = *wanted
+            && let Some(cursor) = self.reader.cursors.get_mut(&replica)
+        {
+            cursor.looking = false;
+        }
+    }
+
+    pub(crate) fn damaged_frame(
         &mut self,
         replica: ReplicaId,
         entry: &IndexEntry,
@@ -554,9 +431,17 @@ impl Log {
     }
 
     /// A page of a footer is gone: the frames it led to are there, but not to be found. Only the extent that was asked for is marked.
-    fn index_damaged(&mut self, job: &Job, file: u32, position: u64, out: &mut Vec<Output>) {
+    pub(crate) fn index_damaged(
+        &mut self,
+        job: &Job,
+        file: u32,
+        position: u64,
+        out: &mut Vec<Output>,
+    ) {
         let (replica, from) = match job.wanted {
-            Wanted::Range { replica, from, .. } => (replica, from),
+            Wanted::Range { replica, from, .. } | Wanted::Ahead { replica, from, .. } => {
+                (replica, from)
+            }
             Wanted::FirstTimestamp { replica, .. } | Wanted::MaxTimestamp { replica } => {
                 (replica, i64::MIN)
             }
@@ -579,9 +464,16 @@ impl Log {
     }
 
     /// A page of the base of older extents is gone: what it led to is there, but not to be found. Nothing is marked: the next read tries again.
-    fn extents_damaged(&mut self, job: Job, read: &ReadIo, out: &mut Vec<Output>) {
+    pub(crate) fn extents_damaged(
+        &mut self,
+        job: Job,
+        (file, position): (FileName, u64),
+        out: &mut Vec<Output>,
+    ) {
         let (replica, from) = match job.wanted {
-            Wanted::Range { replica, from, .. } => (replica, from),
+            Wanted::Range { replica, from, .. } | Wanted::Ahead { replica, from, .. } => {
+                (replica, from)
+            }
             Wanted::FirstTimestamp { replica, .. } | Wanted::MaxTimestamp { replica } => {
                 let start = self.slots.get(replica).map_or(0, |slot| slot.log_start);
                 (replica, start)
@@ -595,24 +487,27 @@ impl Log {
             replica: Some(replica),
             first,
             last,
-            file: read.name(),
-            position: read.position,
+            file,
+            position,
         });
-        finish(job.ticket, Err(ReadRefusal::Damaged { first, last }), out);
-        self.pump_reads(out);
+        match job.ticket {
+            Some(ticket) => finish(ticket, Err(ReadRefusal::Damaged { first, last }), out),
+            None => self.look_no_further(&job.wanted),
+        }
     }
 
     pub(crate) fn refuse_waiting_reads(&mut self, out: &mut Vec<Output>) {
-        for read in std::mem::take(&mut self.reader.queue) {
-            read.unpin(&mut self.segments);
-        }
+        self.drop_waiting_disk_reads();
         for job in std::mem::take(&mut self.reader.jobs).into_values() {
-            finish(job.ticket, Err(ReadRefusal::Offline), out);
+            match job.ticket {
+                Some(ticket) => finish(ticket, Err(ReadRefusal::Offline), out),
+                None => self.look_no_further(&job.wanted),
+            }
         }
     }
 }
 
-fn finish(ticket: u64, result: Result<crate::types::ReadData, ReadRefusal>, out: &mut Vec<Output>) {
+fn finish(ticket: u64, result: Result<ReadData, ReadRefusal>, out: &mut Vec<Output>) {
     out.push(Output::ReadDone { ticket, result });
 }
 
@@ -625,28 +520,4 @@ fn answer(refusal: ReadRefusal) -> ReadAnswer {
         ReadRefusal::UnknownReplica => ReadAnswer::UnknownReplica,
         ReadRefusal::Offline => ReadAnswer::Offline,
     }
-}
-
-/// The blocks a frame lies in.
-fn block_range(entry: &IndexEntry) -> (u64, u64) {
-    let start = u64::from(entry.position) & !(BLOCK_BYTES as u64 - 1);
-    let end = (u64::from(entry.position) + entry.frame_bytes() as u64)
-        .next_multiple_of(BLOCK_BYTES as u64);
-    (start, end)
-}
-
-/// Whether these bytes are the frame that the index says.
-pub(crate) fn sound_payload(
-    nonce: u64,
-    replica: ReplicaId,
-    entry: &IndexEntry,
-    bytes: &[u8],
-) -> Option<()> {
-    let bytes = bytes.get(..entry.frame_bytes())?;
-    let header = verify_frame(nonce, u64::from(entry.position), bytes)?;
-    let same = header.meta.replica == replica
-        && header.meta.base_offset.0 == entry.base
-        && header.meta.last_offset.0 == entry.last
-        && header.payload_bytes == entry.payload_bytes;
-    same.then_some(())
 }

@@ -3,7 +3,7 @@
 
 use crate::append::Filling;
 use crate::buffer::{AlignedBuffer, BufferPool};
-use crate::cache::{FrameCache, PageCache, TailCache};
+use crate::cache::{PageCache, TailCache};
 use crate::checkpoint::Checkpointer;
 use crate::checkpoint_file::{CheckpointWriter, Meta, Part, Record, Unreadable, read_checkpoint};
 use crate::checksum::Entropy;
@@ -21,6 +21,7 @@ use crate::log::Log;
 use crate::options::LogOptions;
 use crate::prepare::Preparer;
 use crate::read::Reader;
+use crate::region::RegionCache;
 use crate::replay::Replay;
 use crate::report::{FormatError, LogStatistics, RecoveryError, RecoveryReport, RecoveryVisitor};
 use crate::reserve::Reserve;
@@ -225,7 +226,7 @@ impl Log {
             preparer: Preparer::default(),
             sealing: VecDeque::new(),
             tail: TailCache::new(options.tail_cache_bytes),
-            frames: FrameCache::new(options.frame_cache_bytes),
+            regions: RegionCache::new(options.frame_cache_bytes),
             pages: PageCache::new(options.index_cache_bytes),
             extent_pages: PageCache::new(options.extent_cache_bytes),
             reader: Reader::default(),

@@ -398,6 +398,7 @@ fn read(
             Ok(None)
         }
         ReadAnswer::Pending => {
+            log.issue_reads(now, &mut outputs);
             let mut done = None;
             for output in drive(log, disk, now, outputs) {
                 match output {

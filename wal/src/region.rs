@@ -1,0 +1,327 @@
+//! Regions: stretches of segments as they came from disk, and those that are kept in memory, within a bound in bytes of whole regions. Many
+//! frames, of many replicas, lie in one, and each is a slice of it. What is here is not verified: `lookup.rs` verifies every frame that it
+//! gives out. `region_reads.rs` reads them; `cache.rs` has the tail and the index pages.
+
+use crate::cache::CacheLookups;
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A region by segment, position of its first byte, and the number of its read: two may begin at one place.
+pub(crate) type RegionKey = (u32, u32, u64);
+
+/// Regions looked at for one frame: of those that begin before it, most end before it as well.
+const LOOKS_MAX: usize = 8;
+
+/// What was read, and in which life of the segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Region {
+    pub nonce: u64,
+    pub bytes: Bytes,
+}
+
+impl Region {
+    /// The bytes at a position of the segment, when all of them are here.
+    fn slice(&self, key: RegionKey, nonce: u64, position: u32, bytes: usize) -> Option<Bytes> {
+        let from = (position - key.1) as usize;
+        let inside = self.nonce == nonce && from + bytes <= self.bytes.len();
+        inside.then(|| self.bytes.slice(from..from + bytes))
+    }
+}
+
+/// Bytes of a frame, and where they lie.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundFrame {
+    pub key: RegionKey,
+    /// Of the whole region, which the frame keeps in memory.
+    pub region_bytes: usize,
+    /// The frame, not verified.
+    pub frame: Bytes,
+}
+
+fn find<'a>(
+    candidates: impl Iterator<Item = (&'a RegionKey, &'a Region)>,
+    nonce: u64,
+    position: u32,
+    bytes: usize,
+) -> Option<FoundFrame> {
+    candidates.take(LOOKS_MAX).find_map(|(key, region)| {
+        let frame = region.slice(*key, nonce, position, bytes)?;
+        Some(FoundFrame {
+            key: *key,
+            region_bytes: region.bytes.len(),
+            frame,
+        })
+    })
+}
+
+/// Regions that a waiting read holds for itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Regions(BTreeMap<RegionKey, Region>);
+
+impl Regions {
+    pub(crate) fn insert(&mut self, key: RegionKey, region: Region) {
+        self.0.insert(key, region);
+    }
+
+    pub(crate) fn find(
+        &self,
+        file: u32,
+        nonce: u64,
+        position: u32,
+        bytes: usize,
+    ) -> Option<FoundFrame> {
+        let before = self.0.range((file, 0, 0)..=(file, position, u64::MAX));
+        find(before.rev(), nonce, position, bytes)
+    }
+}
+
+/// Bytes of regions that nobody asked for twice: what a reader that passes by leaves behind. It has to hold what readers of one log read
+/// ahead, and how far they are apart; more would only be memory that the kernel has to clear.
+const PASSING_BYTES_MAX: usize = 128 << 20;
+
+/// The regions kept. A newcomer leaves in its turn, unless by then more of it was given out than one reader takes: then it stays, and leaves
+/// when a whole round passed without a reader.
+#[derive(Debug)]
+pub(crate) struct RegionCache {
+    regions: BTreeMap<RegionKey, Kept>,
+    passing: VecDeque<RegionKey>,
+    staying: VecDeque<RegionKey>,
+    passing_bytes: usize,
+    staying_bytes: usize,
+    bytes_max: usize,
+    /// See `ahead_bytes_max`.
+    ahead_bytes: usize,
+    lookups: CacheLookups,
+}
+
+#[derive(Debug)]
+struct Kept {
+    region: Region,
+    /// Bytes given out since it came, or since it was last to leave.
+    given: usize,
+    stays: bool,
+}
+
+impl RegionCache {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self {
+            regions: BTreeMap::new(),
+            passing: VecDeque::new(),
+            staying: VecDeque::new(),
+            passing_bytes: 0,
+            staying_bytes: 0,
+            bytes_max,
+            ahead_bytes: bytes_max.min(PASSING_BYTES_MAX) / 2,
+            lookups: CacheLookups::default(),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.passing_bytes + self.staying_bytes
+    }
+
+    pub(crate) fn lookups(&self) -> CacheLookups {
+        self.lookups
+    }
+
+    /// Bytes that may be read ahead for all readers together. It shrinks with every region that left before anybody came for it, and grows
+    /// again with those that were of use.
+    pub(crate) fn ahead_bytes_max(&self) -> usize {
+        self.ahead_bytes
+    }
+
+    pub(crate) fn find(
+        &mut self,
+        file: u32,
+        nonce: u64,
+        position: u32,
+        bytes: usize,
+    ) -> Option<FoundFrame> {
+        let before = self
+            .regions
+            .range((file, 0, 0)..=(file, position, u64::MAX))
+            .rev()
+            .map(|(key, kept)| (key, &kept.region));
+        let found = find(before, nonce, position, bytes);
+        self.lookups.count(found)
+    }
+
+    /// So many bytes of a region were given to a reader.
+    pub(crate) fn given(&mut self, key: RegionKey, bytes: usize) {
+        if let Some(kept) = self.regions.get_mut(&key) {
+            kept.given = kept.given.saturating_add(bytes);
+        }
+    }
+
+    pub(crate) fn insert(&mut self, key: RegionKey, region: Region) {
+        let bytes = region.bytes.len();
+        if bytes > self.bytes_max / 4 || self.regions.contains_key(&key) {
+            return;
+        }
+        let kept = Kept {
+            region,
+            given: 0,
+            stays: false,
+        };
+        self.regions.insert(key, kept);
+        self.passing.push_back(key);
+        self.passing_bytes += bytes;
+        while self.passing_bytes > self.bytes_max.min(PASSING_BYTES_MAX) {
+            self.pass_on();
+        }
+        while self.bytes() > self.bytes_max {
+            if self.staying.is_empty() {
+                self.pass_on();
+            } else {
+                self.leave();
+            }
+        }
+    }
+
+    fn pass_on(&mut self) {
+        let Some(key) = self.passing.pop_front() else {
+            return;
+        };
+        let Some(kept) = self.regions.get_mut(&key) else {
+            return;
+        };
+        let bytes = kept.region.bytes.len();
+        self.passing_bytes -= bytes;
+        let most = self.bytes_max.min(PASSING_BYTES_MAX) / 2;
+        self.ahead_bytes = match kept.given {
+            0 => (self.ahead_bytes - self.ahead_bytes / 8).max(most / 256),
+            _ => (self.ahead_bytes + most / 128).min(most),
+        };
+        // Retried and repeated requests of one reader give a little more than all of it.
+        if kept.given > bytes + bytes / 4 {
+            (kept.given, kept.stays) = (0, true);
+            self.staying_bytes += bytes;
+            self.staying.push_back(key);
+        } else {
+            self.regions.remove(&key);
+        }
+    }
+
+    fn leave(&mut self) {
+        let Some(key) = self.staying.pop_front() else {
+            return;
+        };
+        let Some(kept) = self.regions.get_mut(&key) else {
+            return;
+        };
+        if kept.given > 0 {
+            kept.given = 0;
+            self.staying.push_back(key);
+        } else {
+            self.staying_bytes -= kept.region.bytes.len();
+            self.regions.remove(&key);
+        }
+    }
+
+    /// The segment begins a new life.
+    pub(crate) fn forget_segment(&mut self, file: u32) {
+        let keys: Vec<RegionKey> = self
+            .regions
+            .range((file, 0, 0)..=(file, u32::MAX, u64::MAX))
+            .map(|(key, _)| *key)
+            .collect();
+        if keys.is_empty() {
+            return;
+        }
+        for key in keys {
+            if let Some(kept) = self.regions.remove(&key) {
+                *(if kept.stays {
+                    &mut self.staying_bytes
+                } else {
+                    &mut self.passing_bytes
+                }) -= kept.region.bytes.len();
+            }
+        }
+        self.passing.retain(|key| key.0 != file);
+        self.staying.retain(|key| key.0 != file);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn region(bytes: usize) -> Region {
+        Region {
+            nonce: 7,
+            bytes: Bytes::from(vec![0; bytes]),
+        }
+    }
+
+    fn filled(cache: &mut RegionCache, file: u32, count: u32) {
+        for number in 0..count {
+            let key = (file, number * MIB as u32, u64::from(number));
+            cache.insert(key, region(MIB));
+        }
+    }
+
+    #[test]
+    fn a_reader_that_passes_by_takes_no_more_than_its_share() {
+        let mut cache = RegionCache::new(1 << 30);
+        filled(&mut cache, 1, 400);
+        assert_eq!(cache.bytes(), PASSING_BYTES_MAX);
+        assert!(cache.find(1, 7, 399 * MIB as u32, 100).is_some());
+        assert!(cache.find(1, 7, 10 * MIB as u32, 100).is_none());
+    }
+
+    #[test]
+    fn what_two_readers_took_stays_while_a_third_passes_by() {
+        let mut cache = RegionCache::new(512 * MIB);
+        filled(&mut cache, 1, 100);
+        for number in 0..100 {
+            cache.given((1, number * MIB as u32, u64::from(number)), 2 * MIB);
+        }
+        filled(&mut cache, 2, 1_000);
+        assert!(cache.find(1, 7, 50 * MIB as u32, 100).is_some());
+        assert_eq!(cache.bytes(), PASSING_BYTES_MAX + 100 * MIB);
+        filled(&mut cache, 3, 1_000);
+        assert!(cache.bytes() <= 512 * MIB);
+    }
+
+    #[test]
+    fn whatever_stays_and_goes_the_bound_holds() {
+        let mut cache = RegionCache::new(8 * MIB);
+        for file in 0..20 {
+            filled(&mut cache, file, 3);
+            for number in 0..3 {
+                cache.given((file, number * MIB as u32, u64::from(number)), 2 * MIB);
+            }
+            assert!(cache.bytes() <= 8 * MIB, "{} bytes", cache.bytes());
+            let sum: usize = cache
+                .regions
+                .values()
+                .map(|kept| kept.region.bytes.len())
+                .sum();
+            assert_eq!(sum, cache.bytes());
+        }
+        for file in 0..20 {
+            cache.forget_segment(file);
+        }
+        assert_eq!(cache.bytes(), 0);
+        assert!(cache.passing.is_empty() && cache.staying.is_empty());
+    }
+
+    #[test]
+    fn a_frame_is_found_only_where_all_of_it_lies_and_in_its_own_life() {
+        let mut cache = RegionCache::new(64 * MIB);
+        cache.insert((1, 0, 0), region(2 * MIB));
+        cache.insert((1, MIB as u32, 1), region(4096));
+        let at = |cache: &mut RegionCache, nonce, position, bytes| {
+            cache.find(1, nonce, position, bytes).map(|found| found.key)
+        };
+        assert_eq!(
+            at(&mut cache, 7, MIB as u32, 4096),
+            Some((1, MIB as u32, 1))
+        );
+        assert_eq!(at(&mut cache, 7, MIB as u32, 8192), Some((1, 0, 0)));
+        assert_eq!(at(&mut cache, 7, 2 * MIB as u32 - 10, 11), None);
+        assert_eq!(at(&mut cache, 8, 0, 10), None);
+    }
+}
