@@ -440,6 +440,9 @@ impl Shard {
             return;
         }
         let pending = self.produces.remove(produce as usize);
+        if self.produces.is_empty() {
+            self.produce_deadline_us = u64::MAX;
+        }
         if !pending.answered {
             self.answer_produce(pending.token, pending.internal, pending.replies);
         }

@@ -183,10 +183,7 @@ impl Shard {
             return Some(self.now.monotonic_us); // The next slice of a checkpoint's pages, after whatever else is there.
         }
         let produces = (self.produce_deadline_us < u64::MAX).then_some(self.produce_deadline_us);
-        let commits = self.directories.iter();
-        let commits = commits.filter_map(|directory| directory.log.commit_due_us());
-        let deadlines = self.deadlines.next_us().into_iter();
-        deadlines.chain(produces).chain(commits).min()
+        self.deadlines.next_us().into_iter().chain(produces).min()
     }
 
     /// Counters.

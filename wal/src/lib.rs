@@ -22,7 +22,6 @@ mod edit;
 mod extent_list;
 mod fetch;
 mod footer;
-mod gather;
 #[cfg(test)]
 mod golden;
 mod index_file;

@@ -20,7 +20,7 @@ use super::background::{BackgroundPort, Job, JobEnd};
 use super::clock::Clock;
 use super::connections::{Connections, SocketEvent};
 use super::limits::ConnectionCounts;
-use super::loop_disk::{Begun, DiskEnd, HeldWrite, LoopDisk};
+use super::loop_disk::{Begun, DiskEnd, LoopDisk};
 use super::loop_metrics::LoopMetrics;
 use super::mailbox::{Letter, Order, Ports};
 use super::ring::{Completion, DiskOutcome, Ring};
@@ -110,8 +110,6 @@ pub(super) struct Work<Mail> {
     sockets: VecDeque<Completion>,
     disk: VecDeque<(u64, DiskOutcome)>,
     disk_ends: VecDeque<DiskEnd>,
-    /// Small durable writes of this turn, and how they go is not decided.
-    held_writes: Vec<HeldWrite>,
     doorbells_failed: Vec<u16>,
     /// Mail taken while looking whether the loop may sleep.
     early: VecDeque<(u16, Letter<Mail>)>,
@@ -132,7 +130,6 @@ impl<Mail> Work<Mail> {
             sockets: VecDeque::new(),
             disk: VecDeque::new(),
             disk_ends: VecDeque::new(),
-            held_writes: Vec::new(),
             doorbells_failed: Vec::new(),
             early: VecDeque::new(),
             mail_left: false,
@@ -230,7 +227,6 @@ impl<M: Machine> DataLoop<M> {
                 let now_us = self.work.now.monotonic_us;
                 match self.disk.begin(ring, log, io, now_us) {
                     Begun::Ring => {}
-                    Begun::Held(write) => self.work.held_writes.push(write),
                     Begun::Background(name, work) => self.background.give(Job::Disk { name, work }),
                     Begun::Ended(end) => self.work.disk_ends.push_back(end),
                 }
@@ -473,7 +469,6 @@ impl<M: Machine> DataLoop<M> {
         self.connections.flush_sends(&mut self.ring);
         self.flush_mail();
         self.background.flush();
-        self.start_held_writes();
         self.metrics
             .background_waiting
             .set(self.background.waiting() as i64);
@@ -487,27 +482,6 @@ impl<M: Machine> DataLoop<M> {
         if std::mem::take(&mut self.work.eventfd_ended) {
             self.ring
                 .watch_eventfd(self.ports.doorbell.eventfd_descriptor());
-        }
-    }
-
-    /// Makes the turn's only write in place when there is nothing else to do, after what the turn had to send has left.
-    fn start_held_writes(&mut self) {
-        let alone = self.work.held_writes.len() == 1
-            && self.disk.in_flight() == 0
-            && self.work.disk_ends.is_empty()
-            && self.sleep_time() > Duration::ZERO;
-        let held = std::mem::take(&mut self.work.held_writes);
-        for write in held {
-            let ring = &mut self.ring;
-            // A ring that refuses shows it again when the loop goes to sleep, where that is dealt with.
-            if alone && ring.submit(Duration::ZERO).is_ok() {
-                let clock = self.clock;
-                let read_clock = || clock.now().monotonic_us;
-                let end = self.disk.write_now(ring, write, read_clock);
-                self.work.disk_ends.extend(end);
-            } else {
-                self.disk.submit_held(ring, write);
-            }
         }
     }
 

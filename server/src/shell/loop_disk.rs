@@ -3,19 +3,14 @@
 //! Operations that somebody waits for go on the loop's ring; preparing, removing and background reads and writes become jobs of the background
 //! thread (`background.rs`). Each operation the machine named is answered once. The ring may move fewer bytes than asked: the rest is asked for
 //! again here. Open files are bounded; the one not used for longest is closed.
-//!
-//! A small durable write with nothing else to do beside it is a plain blocking call (`write_now`): through the ring its flush waits for a kernel
-//! worker, and the loop is woken for each socket meanwhile, which nobody could be answered for. At 1 KiB batches that is a third of the CPU.
 
 use std::collections::BTreeMap;
-use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use odradek_wal::{FileName, Io, IoClass, IoFailure, IoId, IoResult};
-use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use slab::Slab;
 
 use super::buffers::AlignedBuffer;
@@ -67,23 +62,10 @@ pub(super) enum DiskWork {
     },
 }
 
-/// The largest write that the loop may wait for in place.
-const WRITE_NOW_BYTES_MAX: usize = 96 << 10;
-/// A device that lately took longer for a durable write is not waited for in place.
-const WRITE_NOW_US_MAX: u64 = 400;
-
-/// A write that is not under way yet: the end of the turn decides how it goes.
-pub(super) struct HeldWrite {
-    task: Task,
-    buffer: Bytes,
-}
-
 /// What the loop is to do with a request.
 pub(super) enum Begun {
     /// It is on the ring.
     Ring,
-    /// It may go either way: [`LoopDisk::write_now`] or [`LoopDisk::submit_held`].
-    Held(HeldWrite),
     /// It is for the background thread.
     Background(DiskName, DiskWork),
     /// It failed at once.
@@ -129,10 +111,6 @@ pub(super) struct LoopDisk {
     open_files: usize,
     open_files_max: usize,
     uses: u64,
-    /// How long durable writes of this size took lately, by a moving average.
-    durable_us: u64,
-    /// Writes may be waited for in place at all.
-    may_wait: bool,
 }
 
 /// Nobody waits for it, or it changes the names in a folder, which may block for long.
@@ -145,9 +123,8 @@ fn is_for_background(io: &Io) -> bool {
 }
 
 impl LoopDisk {
-    /// For logs in these folders; `open_files_max` in all. With several data directories no write is waited for in place: a device that hangs must
-    /// not keep the others from being served.
-    pub(super) fn new(folders: Vec<PathBuf>, open_files_max: usize, directories: usize) -> Self {
+    /// For logs in these folders; `open_files_max` in all.
+    pub(super) fn new(folders: Vec<PathBuf>, open_files_max: usize) -> Self {
         let logs = folders
             .into_iter()
             .map(|folder| Log {
@@ -161,8 +138,6 @@ impl LoopDisk {
             open_files: 0,
             open_files_max: open_files_max.max(1),
             uses: 0,
-            durable_us: WRITE_NOW_US_MAX,
-            may_wait: directories <= 1,
         }
     }
 
@@ -260,22 +235,12 @@ impl LoopDisk {
                 position,
                 buffer,
                 durable,
-                class,
                 ..
             } => {
                 task.position = position;
                 task.left = buffer.len();
                 task.durable = durable;
                 task.durable_write = durable;
-                if self.may_wait
-                    && class == IoClass::Commit
-                    && durable
-                    && buffer.len() <= WRITE_NOW_BYTES_MAX
-                    && self.tasks.is_empty()
-                    && self.durable_us < WRITE_NOW_US_MAX
-                {
-                    return Ok(Begun::Held(HeldWrite { task, buffer }));
-                }
                 self.submit_write(ring, task, buffer);
             }
             Io::Read {
@@ -341,50 +306,6 @@ impl LoopDisk {
         })
     }
 
-    /// Puts a held write on the ring.
-    pub(super) fn submit_held(&mut self, ring: &mut Ring, held: HeldWrite) {
-        self.submit_write(ring, held.task, held.buffer);
-    }
-
-    /// Writes it here and now; `read_clock` tells when it was done. What the call did not take goes on the ring.
-    pub(super) fn write_now(
-        &mut self,
-        ring: &mut Ring,
-        held: HeldWrite,
-        read_clock: impl FnOnce() -> u64,
-    ) -> Option<DiskEnd> {
-        let HeldWrite { mut task, buffer } = held;
-        let parts = [IoSlice::new(&buffer)];
-        let result = pwritev2(&task.file, &parts, task.position, ReadWriteFlags::DSYNC);
-        match result {
-            Ok(written) if written == task.left => {
-                let now_us = read_clock();
-                self.note_durable(now_us.saturating_sub(task.started_us));
-                Some(task.end(IoResult::Done, now_us))
-            }
-            // The ring's way finds out what is wrong with the rest.
-            Ok(written) => {
-                task.position += written as u64;
-                task.left -= written;
-                self.submit_write(ring, task, buffer.slice(written..));
-                None
-            }
-            Err(Errno::INTR | Errno::AGAIN | Errno::OPNOTSUPP) => {
-                self.durable_us = u64::MAX; // For long: this file system wants the other way.
-                self.submit_write(ring, task, buffer);
-                None
-            }
-            Err(error) => {
-                let failure = io_failure(error.raw_os_error());
-                Some(task.end(IoResult::Failed(failure), read_clock()))
-            }
-        }
-    }
-
-    fn note_durable(&mut self, took_us: u64) {
-        self.durable_us = (self.durable_us.saturating_mul(15) / 16).saturating_add(took_us / 16);
-    }
-
     fn submit_write(&mut self, ring: &mut Ring, task: Task, buffer: Bytes) {
         let (file, position, durable) = (Arc::clone(&task.file), task.position, task.durable);
         let tag = self.tasks.insert(task) as u64;
@@ -422,9 +343,6 @@ impl LoopDisk {
                     self.submit_write(ring, task, buffer);
                     return None;
                 } else {
-                    if task.durable_write && task.left <= WRITE_NOW_BYTES_MAX {
-                        self.note_durable(now_us.saturating_sub(task.started_us));
-                    }
                     IoResult::Done
                 }
             }

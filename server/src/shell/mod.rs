@@ -468,7 +468,6 @@ fn build_loop<M: Machine>(
     {
         warn!("core {core} is not pinned to processor {processor}: {error}");
     }
-    ring::wake_on_time();
     let ring = Ring::new(&seat.options.ring).map_err(|error| probe::ring_refused(&error))?;
     let clock = clock::Clock;
     let metrics = LoopMetrics::new(&seat.registry, core, &seat.logs);
@@ -498,11 +497,7 @@ fn build_loop<M: Machine>(
         ring,
         clock,
         connections: Connections::new(core, limits, counts, sockets),
-        disk: LoopDisk::new(
-            seat.logs,
-            seat.options.open_files_max,
-            seat.options.directories.len(),
-        ),
+        disk: LoopDisk::new(seat.logs, seat.options.open_files_max),
         ports: seat.ports,
         background,
         acceptor: Acceptor::new(seat.listeners),

@@ -634,14 +634,6 @@ fn disk_completion(operation: DiskOperation, result: Result<usize, i32>) -> Comp
     }
 }
 
-/// Lets the calling thread sleep for as long as it asks, and not up to 50 µs longer: a write may wait for less than that.
-pub(super) fn wake_on_time() {
-    // SAFETY: the call takes a plain value and concerns the calling thread only; a refusal changes nothing.
-    unsafe {
-        libc::prctl(libc::PR_SET_TIMERSLACK, 1_000 as libc::c_ulong);
-    }
-}
-
 /// Puts the calling thread behind the data loops: batch scheduling and nice 10. Threads it starts inherit both.
 pub(super) fn lower_thread_priority() {
     // SAFETY: both calls take plain values and concern the calling thread only; a refusal changes nothing.
