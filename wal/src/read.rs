@@ -104,6 +104,14 @@ impl Reader {
         }
     }
 
+    /// Makes room for one more cursor, of those that went no further for a second.
+    fn room_for_cursor(&mut self, second: u64) -> bool {
+        if self.cursors.len() >= CURSORS_MAX {
+            self.cursors.retain(|_, cursor| cursor.seen_s + 1 >= second);
+        }
+        self.cursors.len() < CURSORS_MAX
+    }
+
     fn active(&self) -> usize {
         self.active_now.max(self.active_before).max(1)
     }
@@ -301,7 +309,8 @@ impl Log {
             return;
         };
         let next = data.next_offset.0;
-        if !from_disk && !self.reader.cursors.contains_key(&replica) {
+        let known = self.reader.cursors.get(&replica).copied();
+        if known.is_none() && !from_disk {
             return;
         }
         if next >= bound {
@@ -309,52 +318,51 @@ impl Log {
             return;
         }
         let second = now.monotonic_us / 1_000_000;
-        if self.reader.cursors.len() >= CURSORS_MAX {
-            let reader = &mut self.reader;
-            reader
-                .cursors
-                .retain(|_, cursor| cursor.seen_s + 1 >= second);
-            if reader.cursors.len() >= CURSORS_MAX {
-                return;
-            }
+        if known.is_none() && !self.reader.room_for_cursor(second) {
+            return;
         }
+        self.reader
+            .see(second, known.map_or(u64::MAX, |cursor| cursor.seen_s));
         let fresh = Cursor {
-            next: from,
+            next,
             fetched: next,
             ahead_bytes: 0,
             window_bytes: 0,
-            looking: false,
-            seen_s: u64::MAX,
+            looking: known.is_some_and(|cursor| cursor.looking),
+            seen_s: second,
         };
-        let mut cursor = *self.reader.cursors.entry(replica).or_insert(fresh);
-        self.reader.see(second, cursor.seen_s);
-        cursor.seen_s = second;
-        if cursor.next != from {
-            let looking = cursor.looking;
-            cursor = Cursor {
-                looking,
-                seen_s: second,
-                ..fresh
-            };
+        let cursor = match known.filter(|cursor| cursor.next == from) {
+            Some(cursor) => self.window(cursor, fresh, data.bytes),
+            None => fresh,
+        };
+        let bytes_max = cursor.window_bytes.saturating_sub(cursor.ahead_bytes);
+        let due = !cursor.looking && bytes_max > 0 && bytes_max * 2 >= cursor.window_bytes;
+        let looking = cursor.looking || due;
+        let cursor = Cursor { looking, ..cursor };
+        self.reader.cursors.insert(replica, cursor);
+        if due {
+            let range = (cursor.fetched, bound);
+            self.look_ahead(now, replica, range, bytes_max, out);
         }
-        cursor.next = next;
-        cursor.ahead_bytes = cursor.ahead_bytes.saturating_sub(data.bytes);
-        if cursor.fetched <= next {
-            (cursor.fetched, cursor.ahead_bytes) = (next, 0);
-        }
-        let share = self.regions.ahead_bytes_max() / self.reader.active();
+    }
+
+    /// A cursor that goes on: what it was just given is no longer ahead of it, and it may have more ahead than before, but no more than its
+    /// share.
+    fn window(&self, cursor: Cursor, fresh: Cursor, given_bytes: usize) -> Cursor {
         let (least, most) = (
             self.options.read_ahead_bytes_min,
             self.options.read_ahead_bytes_max,
         );
-        cursor.window_bytes = (cursor.window_bytes * 2).max(least).min(most).min(share);
-        let bytes_max = cursor.window_bytes.saturating_sub(cursor.ahead_bytes);
-        let due = !cursor.looking && bytes_max * 2 >= cursor.window_bytes && bytes_max > 0;
-        cursor.looking |= due;
-        let from = cursor.fetched;
-        self.reader.cursors.insert(replica, cursor);
-        if due {
-            self.look_ahead(now, replica, (from, bound), bytes_max, out);
+        let share = self.regions.ahead_bytes_max() / self.reader.active();
+        let ahead = cursor.fetched > fresh.next;
+        Cursor {
+            fetched: cursor.fetched.max(fresh.next),
+            ahead_bytes: match ahead {
+                true => cursor.ahead_bytes.saturating_sub(given_bytes),
+                false => 0,
+            },
+            window_bytes: (cursor.window_bytes * 2).max(least).min(most).min(share),
+            ..fresh
         }
     }
 

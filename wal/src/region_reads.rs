@@ -28,6 +28,8 @@ const OUTSTANDING_BYTES_UNDER_WRITE_MAX: u64 = 512 << 10;
 const WRITES_EXPECTED_US: u64 = 20_000;
 /// Index pages that come in one read.
 const PAGES_MAX: u32 = 32;
+/// About what one of them takes in memory.
+const DECODED_PAGE_BYTES: usize = 16 << 10;
 /// What cannot be read this often is taken for damaged. Once may be the cable, or the controller.
 pub(crate) const READ_FAILURES_MAX: u8 = 3;
 /// A job that needs less than this part of a region holds a copy of what it needs, and not the region.
@@ -290,13 +292,16 @@ impl Log {
         let index_pages = segment.index_pages;
         let footer = u64::from(segment.footer_position);
         let fence_pages = (index_pages as usize).div_ceil(FENCES_PER_PAGE) as u32;
+        // A cache that is small should not be swept by neighbours.
+        let together = (self.options.index_cache_bytes / DECODED_PAGE_BYTES / 8) as u32;
+        let together = together.clamp(1, PAGES_MAX);
         let (first, pages, fences) = match page {
-            None if alone || index_pages > PAGES_MAX => (index_pages, 0, true),
+            None if alone || index_pages > together => (index_pages, 0, true),
             None => (0, index_pages, true),
             Some(page) if alone => (page, 1, false),
             Some(page) => {
-                let first = page - page % PAGES_MAX;
-                (first, PAGES_MAX.min(index_pages - first), false)
+                let first = page - page % together;
+                (first, together.min(index_pages - first), false)
             }
         };
         self.statistics.index_page_reads += 1;
