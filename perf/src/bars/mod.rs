@@ -8,14 +8,12 @@ mod produce;
 mod steady;
 
 use crate::PerfError;
-use crate::client::Client;
 use crate::compare;
 use crate::figures::{self, Figures};
 use crate::results::{self, Origin};
 use crate::runner::Runner;
 use crate::systems::{Running, System, Tools};
 use judge::{Bar, Verdict};
-use odradek_protocol::ApiKey;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
