@@ -392,7 +392,12 @@ fn read(
 ) -> Result<Option<ReadData>, String> {
     let mut outputs = Vec::new();
     match log.read(now, replica, from, bound, READ_BYTES, true, 0, &mut outputs) {
-        ReadAnswer::Ready(data) => Ok(Some(data)),
+        ReadAnswer::Ready(data) => {
+            // What it reads ahead, too, is to be done: a later read may wait for it.
+            log.issue_reads(now, &mut outputs);
+            drive(log, disk, now, outputs);
+            Ok(Some(data))
+        }
         ReadAnswer::Damaged { first, last } => {
             tracing::error!("the metadata log is damaged: offsets {first} to {last}");
             Ok(None)
