@@ -342,20 +342,11 @@ fn open_log(
         Some(replica) => replica,
         None => create_replica(&mut log, disk, now)?,
     };
-    let mut batches: Vec<Bytes> = Vec::new();
     let state = log
         .replica(replica)
         .ok_or("the replica of the metadata log is gone")?;
-    let mut from = state.log_start;
-    while from < state.log_end {
-        // A damaged batch ends what can be read; consensus says what that means for this voter (case 19).
-        let data = read(&mut log, disk, now, (replica, from, state.log_end))?;
-        let Some(data) = data.filter(|data| !data.slices.is_empty()) else {
-            break;
-        };
-        from = data.next_offset;
-        batches.extend(data.slices);
-    }
+    let range = (replica, state.log_start, state.log_end);
+    let (batches, from) = read_batches(&mut log, disk, now, range, READ_BYTES)?;
     // One that was begun anew starts with its first batch.
     let first = batches
         .first()
@@ -383,15 +374,37 @@ fn create_replica(log: &mut Log, disk: &mut dyn Disk, now: Now) -> Result<Replic
     Ok(replica)
 }
 
+/// The batches of a range, in pieces of `bytes_max`, and where they end: before the bound when one is damaged. Consensus says what that means
+/// for this voter (case 19).
+fn read_batches(
+    log: &mut Log,
+    disk: &mut dyn Disk,
+    now: Now,
+    (replica, mut from, bound): (ReplicaId, Offset, Offset),
+    bytes_max: usize,
+) -> Result<(Vec<Bytes>, Offset), String> {
+    let mut batches: Vec<Bytes> = Vec::new();
+    while from < bound {
+        let data = read(log, disk, now, (replica, from, bound), bytes_max)?;
+        let Some(data) = data.filter(|data| !data.slices.is_empty()) else {
+            break;
+        };
+        from = data.next_offset;
+        batches.extend(data.slices);
+    }
+    Ok((batches, from))
+}
+
 /// Batches from an offset on; none, and said so, when they are damaged.
 fn read(
     log: &mut Log,
     disk: &mut dyn Disk,
     now: Now,
     (replica, from, bound): (ReplicaId, Offset, Offset),
+    bytes_max: usize,
 ) -> Result<Option<ReadData>, String> {
     let mut outputs = Vec::new();
-    match log.read(now, replica, from, bound, READ_BYTES, true, 0, &mut outputs) {
+    match log.read(now, replica, from, bound, bytes_max, true, 0, &mut outputs) {
         ReadAnswer::Ready(data) => {
             // What it reads ahead, too, is to be done: a later read may wait for it.
             log.issue_reads(now, &mut outputs);
@@ -444,5 +457,87 @@ fn read_quorum_state(disk: &mut dyn Disk) -> Result<Persisted, String> {
         quorum_state::RecoveredSlots::NewerFormat { version } => Err(format!(
             "the quorum state has format {version}, written by a newer version: start with that version"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use odradek_wal::simulation::SimulatedDisk;
+    use odradek_wal::{FrameMeta, LeaderEpoch};
+
+    /// A stopped log of so many batches of these many bytes, each one offset.
+    fn stopped_log(options: &LogOptions, batches: i64, bytes: usize) -> SimulatedDisk {
+        let now = Now {
+            monotonic_us: 1,
+            wall_ms: 1,
+        };
+        let mut disk = SimulatedDisk::new(1);
+        Log::format(&mut disk, options).unwrap();
+        let (mut log, _) = Log::recover(&mut disk, options.clone(), now, &mut IgnoreAll).unwrap();
+        let replica = create_replica(&mut log, &mut disk, now).unwrap();
+        for offset in 0..batches {
+            let meta = FrameMeta {
+                replica,
+                base_offset: Offset(offset),
+                last_offset: Offset(offset),
+                leader_epoch: LeaderEpoch(1),
+                max_timestamp: 1,
+                producer_id: -1,
+                producer_epoch: -1,
+                base_sequence: -1,
+                flags: 0,
+            };
+            let (mut outputs, body) = (Vec::new(), vec![offset as u8; bytes - 8]);
+            let head = offset.to_be_bytes();
+            log.append(now, &meta, &head, &body, None, &mut outputs)
+                .unwrap();
+            drive(&mut log, &mut disk, now, outputs);
+        }
+        log.set_high_watermark(replica, Offset(batches));
+        let mut outputs = Vec::new();
+        log.shut_down(now, &mut outputs);
+        drive(&mut log, &mut disk, now, outputs);
+        disk
+    }
+
+    #[test]
+    fn whatever_is_read_ahead_no_piece_waits_for_ever() {
+        let options = LogOptions {
+            segment_bytes: 4 << 20,
+            directory_bytes_max: 400 << 20,
+            seed: 5,
+            ..LogOptions::default()
+        };
+        let mut disk = stopped_log(&options, 200, 100_000);
+        let now = Now {
+            monotonic_us: 9,
+            wall_ms: 9,
+        };
+        let (mut log, _) = Log::recover(&mut disk, options, now, &mut IgnoreAll).unwrap();
+        let (replica, state) = log.replicas().last().unwrap();
+        let range = (replica, state.log_start, state.log_end);
+        let (batches, end) = read_batches(&mut log, &mut disk, now, range, 250_000).unwrap();
+        assert_eq!((batches.len(), end), (200, Offset(200)));
+    }
+
+    #[test]
+    fn a_long_metadata_log_is_read_whole_at_a_start() {
+        let options = LogOptions {
+            segment_bytes: 20 << 20,
+            directory_bytes_max: 400 << 20,
+            seed: 5,
+            ..LogOptions::default()
+        };
+        for (batches, bytes) in [(60, 900_000), (90, 500_000), (400, 100_000)] {
+            let mut disk = stopped_log(&options, batches, bytes);
+            let later = Now {
+                monotonic_us: 9,
+                wall_ms: 9,
+            };
+            let (_, _, view) = open_log(&mut disk, options.clone(), later).unwrap();
+            assert!(!view.damaged);
+            assert_eq!(view.batches.len(), batches as usize, "of {bytes} bytes");
+        }
     }
 }
