@@ -22,6 +22,8 @@ use std::ops::Range;
 pub const REQUEST_PARTITIONS: usize = 500;
 /// Partitions that one CreateTopics or DeleteTopics names at most: Kafka refuses 10,000 records and more in one operation.
 pub const CREATE_PARTITIONS_MAX: usize = 9_000;
+/// Records of one operation at most: one for each topic, one for each partition.
+const OPERATION_RECORDS_MAX: usize = 9_900;
 /// Answers in a row that may bring nothing of what is known to be stored.
 const EMPTY_ANSWERS_MAX: usize = 20;
 /// Bytes of a partition in one answer.
@@ -89,13 +91,20 @@ impl Population {
             .min(self.len() - topic * self.topic_partitions)
     }
 
+    /// Topics that one request makes or deletes.
+    fn topics_at_once(&self) -> usize {
+        let by_partitions = CREATE_PARTITIONS_MAX / self.topic_partitions;
+        let by_records = OPERATION_RECORDS_MAX / (self.topic_partitions + 1);
+        by_partitions.min(by_records).max(1)
+    }
+
     /// Makes as many of the missing topics as one request takes; false when all are there.
     ///
     /// # Errors
     /// When the connection breaks or the server refuses one.
     pub fn create_some(&mut self, client: &mut Client) -> Result<bool, PerfError> {
         let first = self.topic_ids.len();
-        let count = (CREATE_PARTITIONS_MAX / self.topic_partitions).min(self.topics() - first);
+        let count = self.topics_at_once().min(self.topics() - first);
         if count == 0 {
             return Ok(false);
         }
@@ -147,9 +156,7 @@ impl Population {
         client: &mut Client,
         topics: Range<usize>,
     ) -> Result<usize, PerfError> {
-        let count = topics
-            .len()
-            .min((CREATE_PARTITIONS_MAX / self.topic_partitions).max(1));
+        let count = topics.len().min(self.topics_at_once());
         let named = topics.start..topics.start + count;
         let states = named.clone().map(|topic| DeleteTopicState {
             name: None,
