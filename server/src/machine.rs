@@ -209,6 +209,12 @@ pub trait Machine {
     /// When the machine next wants a `Tick`, on the clock of `Now::monotonic_us`; `None` when nothing waits for time.
     fn next_deadline_us(&self) -> Option<u64>;
 
+    /// Until when a write waits for those who were just answered, on the clock of `Now::monotonic_us`: until then a loop that has nothing else
+    /// to do need not wake for the first of them, but may take them together.
+    fn company_until_us(&self) -> Option<u64> {
+        None
+    }
+
     /// Called once at the end of every turn of the loop, after all events of that turn and before the loop may sleep: the place to begin the
     /// write that gathers the turn's appends, and to hand on what was collected for other cores. Does nothing unless a machine needs it.
     fn end_turn(&mut self, now: Now, actions: &mut Vec<MachineAction<Self::Mail>>) {

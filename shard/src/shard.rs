@@ -183,7 +183,18 @@ impl Shard {
             return Some(self.now.monotonic_us); // The next slice of a checkpoint's pages, after whatever else is there.
         }
         let produces = (self.produce_deadline_us < u64::MAX).then_some(self.produce_deadline_us);
-        self.deadlines.next_us().into_iter().chain(produces).min()
+        let commits = self.directories.iter();
+        let commits = commits.filter_map(|directory| directory.log.commit_due_us());
+        let deadlines = self.deadlines.next_us().into_iter();
+        deadlines.chain(produces).chain(commits).min()
+    }
+
+    /// Until when a log's next write waits for those who were just answered, in monotonic microseconds.
+    pub fn company_until_us(&self) -> Option<u64> {
+        let directories = self.directories.iter();
+        directories
+            .filter_map(|directory| directory.log.company_until_us())
+            .min()
     }
 
     /// Counters.

@@ -58,6 +58,13 @@ pub(crate) struct InFlight {
     stalled: bool,
 }
 
+impl InFlight {
+    /// When it went out.
+    pub(crate) fn issued_us(&self) -> u64 {
+        self.issued_us
+    }
+}
+
 impl Log {
     /// The largest payload a frame may have here: `min(100 MiB, half a segment)` less its headers.
     #[must_use]
@@ -342,6 +349,9 @@ impl Log {
             }
             return;
         }
+        if self.gathers(now) {
+            return;
+        }
         if self.pending.is_empty() {
             if self
                 .filling
@@ -558,6 +568,7 @@ impl Log {
                     .max((entry.meta.last_offset.0 + 1).min(slot.log_end));
             }
         }
+        self.begin_gathering(now, &write);
         write.entries.clear();
         self.entries_spare.push(write.entries);
         self.last_commit_us = now.monotonic_us;

@@ -22,6 +22,7 @@ mod edit;
 mod extent_list;
 mod fetch;
 mod footer;
+mod gather;
 #[cfg(test)]
 mod golden;
 mod index_file;

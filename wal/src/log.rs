@@ -10,6 +10,7 @@ use crate::checksum::Entropy;
 use crate::closing::Closing;
 use crate::fetch::{Fetch, Fetches};
 use crate::footer::FenceKey;
+use crate::gather::Gathering;
 use crate::io::{Event, FileName, Io, IoClass, IoFailure, IoId, IoResult, OfflineReason, Output};
 use crate::layout::DirectoryEntry;
 use crate::open_index::OpenIndex;
@@ -68,6 +69,7 @@ pub struct Log {
     pub(crate) proven_lsn: u64,
     pub(crate) last_commit_us: u64,
 
+    pub(crate) gathering: Gathering,
     pub(crate) preparer: Preparer,
     pub(crate) sealing: VecDeque<Sealing>,
     pub(crate) tail: TailCache,

@@ -31,6 +31,9 @@ pub struct LogOptions {
     /// Issue a write at the append when none is in flight. With `false` the caller calls `Log::commit` once per turn, which gathers
     /// all of the turn's appends into one write.
     pub commit_on_append: bool,
+    /// A small write may wait up to 200 µs for those who were answered just before; the caller then calls `Log::commit` again at
+    /// `Log::commit_due_us`. With `false` none waits.
+    pub gather_writes: bool,
     /// After this much quiet a seal block records the durable LSN.
     pub quiet_ms: u64,
     /// A write outstanding for longer refuses appends.
@@ -105,6 +108,7 @@ impl Default for LogOptions {
             write_bytes_max: 1 << 20,
             pending_bytes_max: 8 << 20,
             commit_on_append: true,
+            gather_writes: false,
             quiet_ms: 100,
             slow_write_ms: 2_000,
             stuck_write_ms: 10_000,

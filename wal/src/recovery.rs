@@ -10,6 +10,7 @@ use crate::checksum::Entropy;
 use crate::closing::Closing;
 use crate::control::Control;
 use crate::fetch::Fetches;
+use crate::gather::Gathering;
 use crate::index_file::{IndexRecord, load_base};
 use crate::io::{BLOCK_BYTES, Disk, FileName, IoFailure, IoFailureKind};
 use crate::layout::{
@@ -221,6 +222,7 @@ impl Log {
             durable_lsn: 0,
             proven_lsn: 0,
             last_commit_us: 0,
+            gathering: Gathering::default(),
             preparer: Preparer::default(),
             sealing: VecDeque::new(),
             tail: TailCache::new(options.tail_cache_bytes),

@@ -670,6 +670,13 @@ impl Machine for Core {
         shards.chain(group).chain(logs).min()
     }
 
+    fn company_until_us(&self) -> Option<u64> {
+        let shards = self.shards.iter();
+        shards
+            .filter_map(|owned| owned.shard.company_until_us())
+            .min()
+    }
+
     /// One write gathers all that the turn appended (group commit).
     fn end_turn(&mut self, now: Now, actions: &mut Vec<MachineAction<Mail>>) {
         if !self.commit_due {

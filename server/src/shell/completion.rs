@@ -38,6 +38,8 @@ pub struct RingFeatures {
     pub message_ring: bool,
     /// One receive brings many completions (6.0). Without it each receive is armed anew.
     pub multishot_receive: bool,
+    /// A sleep that takes what comes within some time together (6.12); without it every completion wakes the loop.
+    pub minimum_wait: bool,
     /// Large sends read the log's own memory instead of a copy, and the kernel says when it copied after all (6.2).
     pub zero_copy_send: bool,
 }

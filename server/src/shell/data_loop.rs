@@ -639,7 +639,13 @@ impl<M: Machine> DataLoop<M> {
                 self.metrics.parks.add(1);
             }
         }
-        let timed_out = self.ring.submit(sleep)?;
+        let now_us = self.work.now.monotonic_us;
+        let company_us = self
+            .machine
+            .company_until_us()
+            .filter(|until_us| *until_us > now_us)
+            .map(|until_us| (until_us - now_us) as u32);
+        let timed_out = self.ring.submit(sleep, company_us)?;
         // After a short sleep the sender may just be about to ring; after a long one it had all the time.
         let long = sleep >= Duration::from_millis(500);
         if timed_out && long && self.something_came() && self.ports.doorbell.unpark() {

@@ -468,6 +468,7 @@ fn build_loop<M: Machine>(
     {
         warn!("core {core} is not pinned to processor {processor}: {error}");
     }
+    ring::wake_on_time();
     let ring = Ring::new(&seat.options.ring).map_err(|error| probe::ring_refused(&error))?;
     let clock = clock::Clock;
     let metrics = LoopMetrics::new(&seat.registry, core, &seat.logs);

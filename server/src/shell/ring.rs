@@ -89,6 +89,8 @@ pub(super) struct Ring {
     unreleased: usize,
     /// Accepts, receives and eventfd watches under way.
     armed: usize,
+    /// Sends since the last submission.
+    sends_new: u32,
     counts: RingCounts,
 }
 
@@ -97,6 +99,7 @@ impl Ring {
     /// io_uring is forbidden, `ENOMEM` where memlock is too small on old kernels.
     pub(super) fn new(options: &RingOptions) -> io::Result<Self> {
         let (io, mut features) = build(options)?;
+        features.minimum_wait = io.params().is_feature_min_timeout();
         let mut probe = io_uring::Probe::new();
         if io.submitter().register_probe(&mut probe).is_ok() {
             features.message_ring = probe.is_supported(opcode::MsgRingData::CODE);
@@ -116,6 +119,7 @@ impl Ring {
             in_flight: 0,
             unreleased: 0,
             armed: 0,
+            sends_new: 0,
             counts: RingCounts::default(),
         };
         // SAFETY: the entries live in `receive`, which is dropped after `io` closed the ring.
@@ -301,6 +305,7 @@ impl Ring {
             opcode::SendMsg::new(socket, header).flags(flags).build()
         };
         self.in_flight += 1;
+        self.sends_new += 1;
         self.push(entry.user_data(data));
     }
 
@@ -388,9 +393,14 @@ impl Ring {
     }
 
     /// Submits what was queued and, unless `timeout` is zero, sleeps until a completion, a doorbell or the end of the time. True when it was the
-    /// end of the time.
-    pub(super) fn submit(&mut self, timeout: Duration) -> io::Result<bool> {
+    /// end of the time. With `company`, the peers of the sends are expected to send again within so many microseconds, and are taken together.
+    pub(super) fn submit(
+        &mut self,
+        timeout: Duration,
+        company_us: Option<u32>,
+    ) -> io::Result<bool> {
         self.receive.take_back();
+        let sends = std::mem::take(&mut self.sends_new);
         let (idle, work_deferred, overflow) = {
             let queue = self.io.submission();
             (queue.is_empty(), queue.taskrun(), queue.cq_overflow())
@@ -407,9 +417,17 @@ impl Ring {
             let time = Timespec::new()
                 .sec(timeout.as_secs())
                 .nsec(timeout.subsec_nanos());
+            // Sends complete as they are submitted; then each peer's next request. A timer is not worth it for one.
+            let (wanted, within_us) = match company_us {
+                Some(company_us) if self.features.minimum_wait && sends > 1 => {
+                    (2 * sends, company_us)
+                }
+                _ => (1, 0),
+            };
+            let arguments = SubmitArgs::new().timespec(&time).min_wait_usec(within_us);
             self.io
                 .submitter()
-                .submit_with_args(1, &SubmitArgs::new().timespec(&time))
+                .submit_with_args(wanted as usize, &arguments)
         };
         match result {
             Ok(_) => Ok(false),
@@ -634,6 +652,14 @@ fn disk_completion(operation: DiskOperation, result: Result<usize, i32>) -> Comp
     }
 }
 
+/// Lets the calling thread sleep for as long as it asks, and not up to 50 µs longer: a write may wait for less than that.
+pub(super) fn wake_on_time() {
+    // SAFETY: the call takes a plain value and concerns the calling thread only; a refusal changes nothing.
+    unsafe {
+        libc::prctl(libc::PR_SET_TIMERSLACK, 1_000 as libc::c_ulong);
+    }
+}
+
 /// Puts the calling thread behind the data loops: batch scheduling and nice 10. Threads it starts inherit both.
 pub(super) fn lower_thread_priority() {
     // SAFETY: both calls take plain values and concern the calling thread only; a refusal changes nothing.
@@ -653,7 +679,7 @@ impl Drop for Ring {
         self.push(entry);
         let mut rounds = 0;
         while self.in_flight + self.armed > 0 && rounds < 500 {
-            let _ = self.submit(Duration::from_millis(10));
+            let _ = self.submit(Duration::from_millis(10), None);
             self.drain(drop);
             rounds += 1;
         }

@@ -116,6 +116,7 @@ impl Prepared {
             directory_bytes_max: self.directory_share(),
             seed,
             commit_on_append: false,
+            gather_writes: true,
             tail_cache_bytes: share(TAIL_CACHE_PERCENT),
             frame_cache_bytes: share(FRAME_CACHE_PERCENT),
             retention_check_interval_ms: self
