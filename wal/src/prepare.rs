@@ -1,6 +1,6 @@
 //! Segments ahead of need: the next one's header is durable before the active one is full, spares are zeroed in the background, space is
-//! refused to produce before it is gone. A segment is written over only when it is `Free`: no extent points to it, the durable checkpoint
-//! knows so, and no read holds it.
+//! refused to produce before it is gone, but for a moment when some is about to come. A segment is written
+//! over only when it is `Free`: no extent points to it, the durable checkpoint knows so, and no read holds it.
 
 use crate::buffer::AlignedBuffer;
 use crate::io::{BLOCK_BYTES, FileName, IoClass, IoFailureKind, IoResult, OfflineReason, Output};
@@ -13,6 +13,14 @@ use crate::types::Now;
 
 /// Segments kept back for control records, edits and checkpoints.
 const RESERVE_SEGMENTS: u64 = 2;
+/// So full, in percent of the segments there may be, nothing more is taken.
+const FULL_PERCENT: u64 = 95;
+/// So full, dead segments are got back whatever it costs.
+const LOW_PERCENT: u64 = 85;
+/// So full, retention takes what it may.
+const SHORT_PERCENT: u64 = 75;
+/// Appends wait so long for space that is about to be free; then they are refused.
+const SPACE_AWAITED_US: u64 = 2_000_000;
 /// After the file system refused a new segment, the next try.
 const CREATE_RETRY_US: u64 = 5_000_000;
 /// Spares are for two seconds of the measured rate.
@@ -29,6 +37,8 @@ pub(crate) struct Preparer {
     creating_urgent: Option<u32>,
     /// The file system had no space; no new file before this time.
     blocked_until_us: u64,
+    /// Since when nothing more is taken.
+    full_since_us: Option<u64>,
     header_failures: u32,
     rate_from_us: u64,
     rate_from_bytes: u64,
@@ -50,16 +60,58 @@ impl Log {
         }
     }
 
+    /// Segments used when so many percent are, or when only so many are left.
+    fn used_at(&self, percent: u64, left: u64) -> u64 {
+        let possible = self.segments_possible();
+        possible
+            .saturating_sub(left)
+            .min((possible * percent).div_ceil(100))
+    }
+
     /// Produce is refused at 95 %, and when only the reserve is left.
     pub(crate) fn out_of_space(&self) -> bool {
-        let (used, possible) = (self.segments_used(), self.segments_possible());
-        used + RESERVE_SEGMENTS >= possible || used * 100 >= possible * 95
+        self.segments_used() >= self.used_at(FULL_PERCENT, RESERVE_SEGMENTS)
+    }
+
+    fn low_at(&self) -> u64 {
+        self.used_at(LOW_PERCENT, 2 * RESERVE_SEGMENTS + 1)
     }
 
     /// Few segments are left: time to get dead ones back.
     pub(crate) fn space_is_low(&self) -> bool {
-        let (used, possible) = (self.segments_used(), self.segments_possible());
-        used + 2 * RESERVE_SEGMENTS + 1 >= possible || used * 100 >= possible * 85
+        self.segments_used() >= self.low_at()
+    }
+
+    /// Retention takes all that its limits let it take, before space is low.
+    pub(crate) fn space_is_short(&self) -> bool {
+        self.segments_used() >= self.low_at().min(self.used_at(SHORT_PERCENT, 0))
+    }
+
+    /// How far space has gone from low (0) to none (10).
+    pub(crate) fn space_pressure(&self) -> u64 {
+        let (low, full) = (self.low_at(), self.used_at(FULL_PERCENT, RESERVE_SEGMENTS));
+        let over = self.segments_used().saturating_sub(low);
+        (over * 10 / full.saturating_sub(low).max(1)).min(10)
+    }
+
+    pub(crate) fn watch_space(&mut self, now: Now) {
+        match self.out_of_space() {
+            true => drop(self.preparer.full_since_us.get_or_insert(now.monotonic_us)),
+            false => self.preparer.full_since_us = None,
+        }
+    }
+
+    /// Segments are about to be free: something in them is dead already, or being moved away. An append that waits a moment is better than one
+    /// that is refused; but a disk that brings nothing back must not hold producers for long.
+    pub(crate) fn space_is_coming(&self, now: Now) -> bool {
+        let since_us = self.preparer.full_since_us.unwrap_or(now.monotonic_us);
+        now.monotonic_us.saturating_sub(since_us) < SPACE_AWAITED_US
+            && (self.segments.count(SegmentState::Freeing) > 0
+                || self.slots.layers.dead_bytes > 0
+                || !self.checkpointer.is_idle()
+                || self.retention_is_looking()
+                || self.rewriter.pace.debt_bytes > 0
+                || self.something_is_dead())
     }
 
     /// The log goes on in the next segment, when one is ready; the active one is sealed.
