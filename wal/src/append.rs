@@ -144,7 +144,10 @@ impl Log {
             });
         }
         if self.out_of_space() {
-            return Err(AppendRefusal::NoSpace);
+            return Err(match self.space_is_coming(now) {
+                true => AppendRefusal::Busy,
+                false => AppendRefusal::NoSpace,
+            });
         }
         let waiting = self.pending_bytes + self.filling.as_ref().map_or(0, |filling| filling.used);
         if (waiting > 0 && waiting + payload_bytes > self.options.pending_bytes_max)

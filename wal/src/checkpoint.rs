@@ -533,7 +533,7 @@ impl Log {
         }
     }
 
-    fn something_is_dead(&self) -> bool {
+    pub(crate) fn something_is_dead(&self) -> bool {
         self.segments
             .iter()
             .any(|(_, segment)| segment.state == SegmentState::Sealed && segment.extents() == 0)

@@ -162,6 +162,7 @@ impl Log {
         let frozen = |why| Output::DeletionsFrozen { why };
         out.extend(self.doubt.take().map(frozen));
         self.watch_clock(now, out);
+        self.watch_space(now);
         self.prepare_segments(now, out);
         self.commit(now, out);
         self.seal_when_quiet(now, out);

@@ -1,6 +1,6 @@
-//! Segments ahead of need: the next one's header is durable before the active one is full, spares are zeroed in the background, space is
-//! refused to produce before it is gone. A segment is written over only when it is `Free`: no extent points to it, the durable checkpoint
-//! knows so, and no read holds it.
+//! Segments ahead of need: the next one's header is durable before the active one is full, spares are made in the background, and zeroed
+//! while little is written; space is refused to produce before it is gone, but for a moment when some is about to come. A segment is written
+//! over only when it is `Free`: no extent points to it, the durable checkpoint knows so, and no read holds it.
 
 use crate::buffer::AlignedBuffer;
 use crate::io::{BLOCK_BYTES, FileName, IoClass, IoFailureKind, IoResult, OfflineReason, Output};
@@ -13,11 +13,26 @@ use crate::types::Now;
 
 /// Segments kept back for control records, edits and checkpoints.
 const RESERVE_SEGMENTS: u64 = 2;
+/// So full, in percent of the segments there may be, nothing more is taken.
+const FULL_PERCENT: u64 = 95;
+/// So full, dead segments are got back whatever it costs.
+const LOW_PERCENT: u64 = 85;
+/// So full, retention takes what it may.
+const SHORT_PERCENT: u64 = 75;
+/// Appends wait so long for space that is about to be free; then they are refused.
+const SPACE_AWAITED_US: u64 = 2_000_000;
 /// After the file system refused a new segment, the next try.
 const CREATE_RETRY_US: u64 = 5_000_000;
-/// Spares are for two seconds of the measured rate.
-const SPARE_SECONDS: u64 = 2;
+/// Spares are for so long at the measured rate: zeroed ones, which take their time,
+const SPARE_ZEROED_MS: u64 = 2_000;
+/// and those that are not.
+const SPARE_UNWRITTEN_MS: u64 = 250;
 const SPARES_MAX: u64 = 64;
+/// Above this rate spares are not zeroed. Durable writes over unwritten blocks take half as long again as over zeroed ones; but beside the zeroing
+/// of as much again they take three to five times as long, and every byte is written twice.
+const ZEROING_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
+/// The rate is measured anew so often.
+const RATE_US: u64 = 250_000;
 
 /// What is on its way.
 #[derive(Debug, Default)]
@@ -29,6 +44,8 @@ pub(crate) struct Preparer {
     creating_urgent: Option<u32>,
     /// The file system had no space; no new file before this time.
     blocked_until_us: u64,
+    /// Since when nothing more is taken.
+    full_since_us: Option<u64>,
     header_failures: u32,
     rate_from_us: u64,
     rate_from_bytes: u64,
@@ -50,16 +67,58 @@ impl Log {
         }
     }
 
+    /// Segments used when so many percent are, or when only so many are left.
+    fn used_at(&self, percent: u64, left: u64) -> u64 {
+        let possible = self.segments_possible();
+        possible
+            .saturating_sub(left)
+            .min((possible * percent).div_ceil(100))
+    }
+
     /// Produce is refused at 95 %, and when only the reserve is left.
     pub(crate) fn out_of_space(&self) -> bool {
-        let (used, possible) = (self.segments_used(), self.segments_possible());
-        used + RESERVE_SEGMENTS >= possible || used * 100 >= possible * 95
+        self.segments_used() >= self.used_at(FULL_PERCENT, RESERVE_SEGMENTS)
+    }
+
+    fn low_at(&self) -> u64 {
+        self.used_at(LOW_PERCENT, 2 * RESERVE_SEGMENTS + 1)
     }
 
     /// Few segments are left: time to get dead ones back.
     pub(crate) fn space_is_low(&self) -> bool {
-        let (used, possible) = (self.segments_used(), self.segments_possible());
-        used + 2 * RESERVE_SEGMENTS + 1 >= possible || used * 100 >= possible * 85
+        self.segments_used() >= self.low_at()
+    }
+
+    /// Retention takes all that its limits let it take, before space is low.
+    pub(crate) fn space_is_short(&self) -> bool {
+        self.segments_used() >= self.low_at().min(self.used_at(SHORT_PERCENT, 0))
+    }
+
+    /// How far space has gone from low (0) to none (10).
+    pub(crate) fn space_pressure(&self) -> u64 {
+        let (low, full) = (self.low_at(), self.used_at(FULL_PERCENT, RESERVE_SEGMENTS));
+        let over = self.segments_used().saturating_sub(low);
+        (over * 10 / full.saturating_sub(low).max(1)).min(10)
+    }
+
+    pub(crate) fn watch_space(&mut self, now: Now) {
+        match self.out_of_space() {
+            true => drop(self.preparer.full_since_us.get_or_insert(now.monotonic_us)),
+            false => self.preparer.full_since_us = None,
+        }
+    }
+
+    /// Segments are about to be free: something in them is dead already, or being moved away. An append that waits a moment is better than one
+    /// that is refused; but a disk that brings nothing back must not hold producers for long.
+    pub(crate) fn space_is_coming(&self, now: Now) -> bool {
+        let since_us = self.preparer.full_since_us.unwrap_or(now.monotonic_us);
+        now.monotonic_us.saturating_sub(since_us) < SPACE_AWAITED_US
+            && (self.segments.count(SegmentState::Freeing) > 0
+                || self.slots.layers.dead_bytes > 0
+                || !self.checkpointer.is_idle()
+                || self.retention_is_looking()
+                || self.rewriter.pace.debt_bytes > 0
+                || self.something_is_dead())
     }
 
     /// The log goes on in the next segment, when one is ready; the active one is sealed.
@@ -113,14 +172,21 @@ impl Log {
             && self.preparer.creating_spare.is_none()
             && !self.shutting_down
         {
-            self.preparer.creating_spare = self.create_segment(true, out);
+            self.preparer.creating_spare = self.create_segment(self.zeroes_spares(), out);
         }
     }
 
+    fn zeroes_spares(&self) -> bool {
+        self.preparer.bytes_per_second <= ZEROING_BYTES_PER_SECOND_MAX
+    }
+
     fn spares_wanted(&self) -> u64 {
-        let spares = (self.preparer.bytes_per_second * SPARE_SECONDS)
-            .div_ceil(self.segment_bytes)
-            .clamp(1, SPARES_MAX);
+        let ms = match self.zeroes_spares() {
+            true => SPARE_ZEROED_MS,
+            false => SPARE_UNWRITTEN_MS,
+        };
+        let bytes = self.preparer.bytes_per_second * ms / 1_000;
+        let spares = bytes.div_ceil(self.segment_bytes).clamp(1, SPARES_MAX);
         spares + u64::from(self.rewriter.wants_segment)
     }
 
@@ -148,7 +214,7 @@ impl Log {
 
     fn measure_rate(&mut self, now: Now) {
         let elapsed_us = now.monotonic_us.saturating_sub(self.preparer.rate_from_us);
-        if elapsed_us >= 1_000_000 {
+        if elapsed_us >= RATE_US {
             let bytes = self.statistics.bytes_written - self.preparer.rate_from_bytes;
             self.preparer.bytes_per_second = bytes.saturating_mul(1_000_000) / elapsed_us;
             self.preparer.rate_from_us = now.monotonic_us;

@@ -1,8 +1,9 @@
 //! Regions: stretches of segments as they came from disk, and those that are kept in memory, within a bound in bytes of whole regions. Many
-//! frames, of many replicas, lie in one, and each is a slice of it. What is here is not verified: `lookup.rs` verifies every frame that it
-//! gives out. `region_reads.rs` reads them; `cache.rs` has the tail and the index pages.
+//! frames, of many replicas, lie in one, and each is a slice of it. `lookup.rs` verifies the frames that it gives out, and has noted here which
+//! were. `region_reads.rs` reads them; `cache.rs` has the tail and the index pages.
 
 use crate::cache::CacheLookups;
+use crate::layout::FRAME_HEADER_BYTES;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -34,7 +35,7 @@ pub(crate) struct FoundFrame {
     pub key: RegionKey,
     /// Of the whole region, which the frame keeps in memory.
     pub region_bytes: usize,
-    /// The frame, not verified.
+    /// The frame, which need not be verified yet.
     pub frame: Bytes,
 }
 
@@ -79,8 +80,16 @@ impl Regions {
 /// ahead, and how far they are apart; more would only be memory that the kernel has to clear.
 const PASSING_BYTES_MAX: usize = 128 << 20;
 
+/// So many at most are remembered after they left.
+const GHOSTS_MAX: usize = 64 << 10;
+/// Regions that left are remembered by places of this size.
+const GHOST_BYTES: u32 = 1 << 20;
+/// Where a frame begins is noted in steps of this: no two begin closer together.
+const MARK_BYTES: usize = FRAME_HEADER_BYTES;
+
 /// The regions kept. A newcomer leaves in its turn, unless by then more of it was given out than one reader takes: then it stays, and leaves
-/// when a whole round passed without a reader.
+/// when a whole round passed without a reader. What is read again after it left, before as much was read as all of this holds, stays at once:
+/// had it stayed before, it would not have been read again.
 #[derive(Debug)]
 pub(crate) struct RegionCache {
     regions: BTreeMap<RegionKey, Kept>,
@@ -89,6 +98,11 @@ pub(crate) struct RegionCache {
     passing_bytes: usize,
     staying_bytes: usize,
     bytes_max: usize,
+    /// Places that left, by how much had come until then, and in their order.
+    ghosts: BTreeMap<(u32, u32), u64>,
+    ghost_order: VecDeque<(u64, (u32, u32))>,
+    /// Bytes of all regions that ever came.
+    come_bytes: u64,
     /// See `ahead_bytes_max`.
     ahead_bytes: usize,
     lookups: CacheLookups,
@@ -100,6 +114,21 @@ struct Kept {
     /// Bytes given out since it came, or since it was last to leave.
     given: usize,
     stays: bool,
+    /// A bit for each `MARK_BYTES`: the frame that begins there is sound.
+    sound: Box<[u64]>,
+}
+
+impl Kept {
+    fn mark(&self, key: RegionKey, position: u32) -> (usize, u64) {
+        let mark = (position - key.1) as usize / MARK_BYTES;
+        (mark / 64, 1 << (mark % 64))
+    }
+}
+
+/// The places that a region of so many bytes touches.
+fn places(key: RegionKey, bytes: usize) -> impl Iterator<Item = (u32, u32)> {
+    let last = key.1 + (bytes as u32).saturating_sub(1);
+    (key.1 / GHOST_BYTES..=last / GHOST_BYTES).map(move |place| (key.0, place))
 }
 
 impl RegionCache {
@@ -111,6 +140,9 @@ impl RegionCache {
             passing_bytes: 0,
             staying_bytes: 0,
             bytes_max,
+            ghosts: BTreeMap::new(),
+            ghost_order: VecDeque::new(),
+            come_bytes: 0,
             ahead_bytes: bytes_max.min(PASSING_BYTES_MAX) / 2,
             lookups: CacheLookups::default(),
         }
@@ -158,14 +190,22 @@ impl RegionCache {
         if bytes > self.bytes_max / 4 || self.regions.contains_key(&key) {
             return;
         }
+        let stays = places(key, bytes).any(|place| self.left_lately(place));
+        self.come_bytes += bytes as u64;
         let kept = Kept {
+            sound: vec![0; bytes.div_ceil(MARK_BYTES).div_ceil(64)].into_boxed_slice(),
             region,
             given: 0,
-            stays: false,
+            stays,
         };
         self.regions.insert(key, kept);
-        self.passing.push_back(key);
-        self.passing_bytes += bytes;
+        if stays {
+            self.staying.push_back(key);
+            self.staying_bytes += bytes;
+        } else {
+            self.passing.push_back(key);
+            self.passing_bytes += bytes;
+        }
         while self.passing_bytes > self.bytes_max.min(PASSING_BYTES_MAX) {
             self.pass_on();
         }
@@ -174,6 +214,43 @@ impl RegionCache {
                 self.pass_on();
             } else {
                 self.leave();
+            }
+        }
+    }
+
+    /// A frame of a region was found to be sound.
+    pub(crate) fn note_sound(&mut self, key: RegionKey, position: u32) {
+        if let Some(kept) = self.regions.get_mut(&key) {
+            let (word, bit) = kept.mark(key, position);
+            kept.sound[word] |= bit;
+        }
+    }
+
+    /// Whether a frame of a region was found to be sound since it came.
+    pub(crate) fn is_sound(&self, key: RegionKey, position: u32) -> bool {
+        self.regions.get(&key).is_some_and(|kept| {
+            let (word, bit) = kept.mark(key, position);
+            kept.sound[word] & bit != 0
+        })
+    }
+
+    fn left_lately(&self, place: (u32, u32)) -> bool {
+        let left = self.ghosts.get(&place);
+        left.is_some_and(|left| self.come_bytes - left <= self.bytes_max as u64)
+    }
+
+    fn remember(&mut self, key: RegionKey, bytes: usize) {
+        for place in places(key, bytes) {
+            self.ghosts.insert(place, self.come_bytes);
+            self.ghost_order.push_back((self.come_bytes, place));
+        }
+        while let Some(&(left, place)) = self.ghost_order.front()
+            && (self.come_bytes - left > self.bytes_max as u64
+                || self.ghost_order.len() > GHOSTS_MAX)
+        {
+            self.ghost_order.pop_front();
+            if self.ghosts.get(&place) == Some(&left) {
+                self.ghosts.remove(&place);
             }
         }
     }
@@ -199,6 +276,7 @@ impl RegionCache {
             self.staying.push_back(key);
         } else {
             self.regions.remove(&key);
+            self.remember(key, bytes);
         }
     }
 
@@ -220,6 +298,12 @@ impl RegionCache {
 
     /// The segment begins a new life.
     pub(crate) fn forget_segment(&mut self, file: u32) {
+        let places = self.ghosts.range((file, 0)..=(file, u32::MAX));
+        let places: Vec<(u32, u32)> = places.map(|(place, _)| *place).collect();
+        for place in places {
+            // What is left of it in the order finds nothing when its turn comes.
+            self.ghosts.remove(&place);
+        }
         let keys: Vec<RegionKey> = self
             .regions
             .range((file, 0, 0)..=(file, u32::MAX, u64::MAX))
@@ -283,6 +367,53 @@ mod tests {
         assert_eq!(cache.bytes(), PASSING_BYTES_MAX + 100 * MIB);
         filled(&mut cache, 3, 1_000);
         assert!(cache.bytes() <= 512 * MIB);
+    }
+
+    #[test]
+    fn what_is_read_again_after_it_left_stays_when_all_of_it_fits() {
+        let mut cache = RegionCache::new(512 * MIB);
+        filled(&mut cache, 1, 300);
+        filled(&mut cache, 2, 1);
+        assert!(cache.find(1, 7, 20 * MIB as u32, 100).is_none());
+        for number in 0..300 {
+            let key = (1, number * MIB as u32, u64::from(1_000 + number));
+            cache.insert(key, region(MIB));
+        }
+        filled(&mut cache, 3, 200);
+        for number in 0..160 {
+            let found = cache.find(1, 7, number * MIB as u32, 100);
+            assert!(found.is_some(), "{number} was read twice, and is there");
+        }
+        let mut small = RegionCache::new(160 * MIB);
+        for round in 0..3 {
+            for number in 0..1_000 {
+                let key = (1, number * MIB as u32, u64::from(round * 1_000 + number));
+                small.insert(key, region(MIB));
+            }
+        }
+        assert_eq!(
+            small.bytes(),
+            PASSING_BYTES_MAX,
+            "a history that does not fit takes no more for being read again"
+        );
+    }
+
+    #[test]
+    fn a_frame_is_sound_for_as_long_as_its_region_is_here() {
+        let mut cache = RegionCache::new(64 * MIB);
+        let (first, second) = ((1, 4096, 0), (1, 4096, 1));
+        cache.insert(first, region(8192));
+        cache.note_sound(first, 4096 + 128);
+        assert!(cache.is_sound(first, 4096 + 128));
+        assert!(!cache.is_sound(first, 4096 + 64));
+        cache.insert(second, region(8192));
+        assert!(
+            !cache.is_sound(second, 4096 + 128),
+            "it was read once more, and may be another"
+        );
+        cache.forget_segment(1);
+        cache.note_sound(first, 4096 + 128);
+        assert!(!cache.is_sound(first, 4096 + 128));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Disk reads for clients: what waiting reads miss is gathered by place, whoever asked for it, and comes in few and long reads: a stretch of a
 //! segment that many readers want is read once for all of them, and one that is under way already is waited for. `read.rs` decides what is
-//! missing, `region.rs` keeps what came; nothing is verified here but index pages.
+//! missing, `region.rs` keeps what came; index pages are verified here, and frames that were read ahead.
 
 use crate::footer::{FENCES_PER_PAGE, IndexEntry, IndexPage, decode_fences, decode_index_page};
 use crate::index_file::decode_page;
 use crate::io::{BLOCK_BYTES, FileName, IoClass, IoResult, Output};
 use crate::layers::Missing;
 use crate::log::{Log, Purpose, expect_data};
-use crate::lookup::Need;
+use crate::lookup::{Need, sound_payload};
 use crate::read::Job;
 use crate::region::{Region, RegionKey};
 use crate::types::{Now, ReplicaId};
@@ -554,6 +554,7 @@ impl Log {
         let region = data.map(|bytes| Region { nonce, bytes });
         if let Some(region) = &region {
             self.regions.insert(key, region.clone());
+            self.verify_ahead(key, region, frames);
         } else if let (1, Some(frame)) = (frames.len(), frames.values().next()) {
             self.damaged_frame(frame.replica, &frame.entry, key.0, out);
         }
@@ -573,6 +574,23 @@ impl Log {
                 None => job.alone |= frames.len() > 1,
             }
             self.continue_job(now, id, job, out);
+        }
+    }
+
+    /// What nobody waits for yet is verified while its readers are busy with what they have; what is bad shows when it is asked for.
+    fn verify_ahead(
+        &mut self,
+        key: RegionKey,
+        region: &Region,
+        frames: &BTreeMap<u32, WaitingFrame>,
+    ) {
+        for frame in frames.values().filter(|frame| frame.jobs.is_empty()) {
+            let (entry, from) = (&frame.entry, (frame.entry.position - key.1) as usize);
+            let bytes = region.bytes.get(from..from + entry.frame_bytes());
+            let sound = bytes.and_then(|b| sound_payload(region.nonce, frame.replica, entry, b));
+            if sound.is_some() {
+                self.regions.note_sound(key, entry.position);
+            }
         }
     }
 

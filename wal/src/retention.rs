@@ -11,6 +11,10 @@ use crate::types::{Now, Offset, ReplicaId, RetentionPolicy};
 use crate::virtual_segments::{Look, Looked};
 use std::collections::VecDeque;
 
+/// While space is short, a round begins this soon after the last one,
+const SHORT_ROUND_US: u64 = 500_000;
+/// but takes no more than one part in so many of the time.
+const SHORT_ROUND_PARTS: u64 = 16;
 /// Chunks of 256 slots looked at per step at most.
 const CHUNKS_PER_STEP: u64 = 4;
 /// A replica whose newest extent just began may be over its size: looked at soon, out of turn.
@@ -47,6 +51,8 @@ pub(crate) struct Retention {
     look: Option<Box<Look>>,
     next: ReplicaId,
     round_started_us: u64,
+    /// How long the last round took.
+    round_took_us: u64,
     clock: Option<Now>,
     frozen: bool,
     /// What the wall clock said when it was last believed.
@@ -62,6 +68,7 @@ impl Retention {
             look: None,
             next: ReplicaId(0),
             round_started_us: 0,
+            round_took_us: 0,
             clock: None,
             frozen: false,
             believed_wall_ms: 0,
@@ -180,7 +187,13 @@ impl Log {
         }
     }
 
-    /// A bounded piece of the round over all slots.
+    /// A look waits for its turn, or for a page.
+    pub(crate) fn retention_is_looking(&self) -> bool {
+        let retention = &self.retention;
+        !retention.looking.is_empty() || !retention.grown.is_empty() || retention.next.0 != 0
+    }
+
+    /// A bounded piece of the round over all slots: one is due each `retention_check_interval_ms`, and sooner while space is short.
     pub(crate) fn proceed_retention(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.retention.frozen || self.shutting_down {
             return;
@@ -188,7 +201,11 @@ impl Log {
         let grown = std::mem::take(&mut self.retention.grown);
         self.retention.looking.extend(grown);
         self.look_at_replicas(now, out);
-        let interval_us = self.options.retention_check_interval_ms.max(1) * 1_000;
+        let mut interval_us = self.options.retention_check_interval_ms.max(1) * 1_000;
+        if self.space_is_short() {
+            let least_us = self.retention.round_took_us * SHORT_ROUND_PARTS;
+            interval_us = interval_us.min(SHORT_ROUND_US.max(least_us));
+        }
         let elapsed_us = now
             .monotonic_us
             .saturating_sub(self.retention.round_started_us);
@@ -203,6 +220,8 @@ impl Log {
             }
             let Some((replicas, next)) = self.slots.chunk_of(self.retention.next) else {
                 self.retention.next = ReplicaId(0);
+                let started_us = self.retention.round_started_us;
+                self.retention.round_took_us = now.monotonic_us.saturating_sub(started_us);
                 return;
             };
             self.retention.next = next;

@@ -29,6 +29,8 @@ const GAP_BYTES_MAX: u64 = 16 << 10;
 const READS_MAX: usize = 4;
 /// Between two looks for something to rewrite.
 const LOOK_EVERY_US: u64 = 1_000_000;
+/// And while space is low.
+const LOOK_OFTEN_US: u64 = 20_000;
 /// After a failed request, or when a segment could not be emptied.
 const HOLD_US: u64 = 60_000_000;
 
@@ -264,7 +266,11 @@ impl Log {
         if now.monotonic_us < self.rewriter.look_at_us {
             return;
         }
-        self.rewriter.look_at_us = now.monotonic_us + LOOK_EVERY_US;
+        let every_us = match self.space_is_low() {
+            true => LOOK_OFTEN_US,
+            false => LOOK_EVERY_US,
+        };
+        self.rewriter.look_at_us = now.monotonic_us + every_us;
         let Some(choice) = self.choose_rewrite(now) else {
             return;
         };

@@ -1,7 +1,7 @@
 //! What to rewrite and when. Sealed segments that are mostly dead are cleaned; segments in which many partitions of several expiry classes
 //! lie interleaved are clustered, many at a time; a segment of one class or of few partitions is left as it is until it dies. Under load
-//! rewriting may write a share of what is ingested, in quiet time and when space is low it goes on unbounded. What it owes is the debt;
-//! past a bound in time, producers are to be throttled.
+//! rewriting may write a share of what is ingested, more and more of it as space runs out, and in quiet time it goes on unbounded. What it
+//! owes is the debt; past a bound in time, producers are to be throttled.
 
 use crate::io::BLOCK_BYTES;
 use crate::layout::SegmentKind;
@@ -16,6 +16,12 @@ const SOURCES_MAX: usize = 64;
 const DEAD_SOURCES_MAX: usize = 16;
 /// Extents at least so large on average are read well enough: no need to move them together.
 const CLUSTERED_EXTENT_BYTES_MIN: u64 = 1 << 20;
+/// When space is short, segments are worth cleaning from so much dead on, in percent,
+const DEAD_PERCENT_MIN_SHORT: u64 = 35;
+/// and when it is low: anything that gives space back is.
+const DEAD_PERCENT_MIN_LOW: u64 = 20;
+/// But only those with so many extents: an extent is not parted, and a few large ones would fill no new segment better than the old.
+const SMALL_EXTENTS_MIN: u32 = 8;
 /// What the budget may gather while nothing is to be done.
 const BUDGET_BYTES_MAX: i64 = 8 << 20;
 /// Without an append for so long it is quiet. (Writes do not count: edits are written too.)
@@ -53,10 +59,17 @@ impl Log {
         let room = self.segment_bytes.saturating_sub(footer);
         let live = segment.live_bytes();
         let dead = room.saturating_sub(live);
+        let percent_min = match self.options.rewrite_dead_percent_min {
+            never if never >= 100 => never,
+            usual if segment.extents() < SMALL_EXTENTS_MIN => usual,
+            usual if self.space_is_low() => usual.min(DEAD_PERCENT_MIN_LOW),
+            usual if self.space_is_short() => usual.min(DEAD_PERCENT_MIN_SHORT),
+            usual => usual,
+        };
         segment.state == SegmentState::Sealed
             && live > 0
             && segment.extents() > 0
-            && dead * 100 > room * self.options.rewrite_dead_percent_min
+            && dead * 100 > room * percent_min
     }
 
     /// Many partitions of several classes lie in it as they came.
@@ -108,8 +121,12 @@ impl Log {
 
     /// As many of these segments as the free ones take the frames of; cleaning must also give more back than it takes.
     fn fitting(&self, mut sources: Vec<u32>, clustering: bool) -> Option<Choice> {
-        let usable = self.segment_bytes / 4 * 3;
         let (free, low) = (self.segments_for_rewriting(), self.space_is_low());
+        // Less is left at the end of a new segment the smaller its extents are, and then every bit counts.
+        let usable = match low {
+            true => self.segment_bytes / 8 * 7,
+            false => self.segment_bytes / 4 * 3,
+        };
         while sources.len() >= 2 {
             let live: u64 = sources
                 .iter()
@@ -148,11 +165,13 @@ impl Log {
     /// charged to the budget.
     pub(crate) fn may_rewrite(&mut self, now: Now) -> Option<bool> {
         let written = self.statistics.bytes_written;
-        let (low, options) = (self.space_is_low(), &self.options);
+        // As much again for each step that space goes down: it settles where as much comes back as is taken.
+        let (pressure, options) = (self.space_pressure(), &self.options);
+        let percent = options.rewrite_ingest_percent * (1 + pressure);
         let pace = &mut self.rewriter.pace;
         let ingested = written - pace.ingested_bytes;
         let elapsed_us = now.monotonic_us.saturating_sub(pace.at_us).min(1_000_000);
-        let earned = ingested * options.rewrite_ingest_percent / 100
+        let earned = ingested * percent / 100
             + options.rewrite_bytes_per_second_min * elapsed_us / 1_000_000;
         pace.budget_bytes = (pace.budget_bytes + earned as i64).min(BUDGET_BYTES_MAX);
         (pace.ingested_bytes, pace.at_us) = (written, now.monotonic_us);
@@ -160,7 +179,7 @@ impl Log {
         if self.slots.layers.layered_bytes() > self.options.upper_extent_bytes_max {
             // Moved extents wait in memory for the next base too.
             None
-        } else if quiet || low {
+        } else if quiet {
             Some(false)
         } else {
             (pace.budget_bytes > 0).then_some(true)

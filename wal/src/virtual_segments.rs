@@ -1,6 +1,7 @@
 //! How much goes at once. Kafka deletes whole segments of a partition, which end by size (`segment.bytes`) or age (`segment.ms`); here a
 //! partition has no files, and its segments are virtual: counted from the log start on, anew at each look. Since the log start only ever
-//! moves to the end of one, they stay where they are. `retention.rs` says when a look is due.
+//! moves to the end of one, they stay where they are. While space is short, what `retention.ms` or `retention.bytes` lets go is not kept for the
+//! sake of the segment it would lie in: then each extent counts as one, or each frame of a large one. `retention.rs` says when a look is due.
 
 use crate::fetch::{Fetcher, Wanted};
 use crate::footer::{IndexEntry, page_for};
@@ -92,6 +93,8 @@ pub(crate) struct Look {
     segment: Option<VirtualSegment>,
     /// What ends at or below it was looked at.
     cursor: i64,
+    /// Space is short: each extent counts as a segment, or each frame of a large one.
+    by_extent: bool,
 }
 
 /// What a look came to.
@@ -111,6 +114,12 @@ impl Look {
 
     /// Whether all frames of an extent lie in the virtual segment at hand, so that it does not matter which they are.
     fn holds_whole(&self, extent: &Extent) -> bool {
+        if self.by_extent {
+            // What is large for the limit is parted by frames: else up to one extent more than the limit would be kept.
+            let large = self.policy.bytes >= 0
+                && u64::from(extent.bytes).saturating_mul(8) > self.policy.bytes as u64;
+            return !large && self.cursor <= extent.base;
+        }
         let whole = Unit::whole(extent);
         let segment = self.segment.as_ref();
         self.cursor <= extent.base && segment.is_some_and(|held| held.takes(&whole, &self.policy))
@@ -132,7 +141,7 @@ impl Look {
                 // The usual case, without a walk: what holds this unit stays.
                 return false;
             }
-            Some(open) if open.takes(unit, &self.policy) => open.add(unit),
+            Some(open) if !self.by_extent && open.takes(unit, &self.policy) => open.add(unit),
             _ => {
                 if let Some(full) = self.segment.take() {
                     if !self.goes(&full) {
@@ -177,6 +186,7 @@ impl Log {
             segment: None,
             // For a size, what is gone of the first extent is taken off first.
             cursor: if small { slot.log_start } else { i64::MIN },
+            by_extent: self.space_is_short(),
         }))
     }
 
