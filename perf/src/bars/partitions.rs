@@ -41,6 +41,10 @@ struct Step {
 #[derive(Debug, Deserialize)]
 struct Footprint {
     resident_bytes: u64,
+    #[serde(default)]
+    checkpoint_bytes: u64,
+    #[serde(default)]
+    image_bytes: u64,
 }
 
 /// How long one run of many partitions may take, beyond the patience of every child.
@@ -87,9 +91,17 @@ pub(super) fn many(
         row.values
             .insert(format!("{} seconds", step.name), step.seconds);
         if let Some(footprint) = &step.footprint {
-            let mebibytes = footprint.resident_bytes as f64 / f64::from(1 << 20);
-            row.values
-                .insert(format!("{} resident MiB", step.name), mebibytes);
+            let mut insert = |what: &str, bytes: u64| {
+                let mebibytes = bytes as f64 / f64::from(1 << 20);
+                row.values
+                    .insert(format!("{} {what}", step.name), mebibytes);
+            };
+            insert("resident MiB", footprint.resident_bytes);
+            // What the stop before left, for this start to read.
+            if step.name == "clean_start" {
+                insert("checkpoint MiB", footprint.checkpoint_bytes);
+                insert("image MiB", footprint.image_bytes);
+            }
         }
     }
     let judged = report.bars.iter().map(|bar| {
