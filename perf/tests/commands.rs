@@ -62,13 +62,15 @@ fn content(responder: &Responder) {
 }
 
 #[test]
-fn a_topic_beyond_one_request_is_waited_for_until_all_of_it_is_known() {
+fn a_topic_beyond_one_request_is_waited_for_until_all_of_it_is_known_and_led() {
     let responder = Responder::start(20_000);
     responder.state().shown = [0, 0, 9_000, 9_000, 18_000].into();
+    responder.state().unled = 2;
     let mut client = Client::connect(&responder.address.to_string()).unwrap();
     let topic = client.ensure_topic("t", 20_000).unwrap();
     assert_eq!(topic.partitions, 20_000);
     assert_eq!(responder.state().made, [9_000, 18_000, 20_000]);
+    assert_eq!(responder.state().unled, 0);
     // One that was there before is not waited for.
     let refused = client.ensure_topic("t", 20_001).unwrap_err().to_string();
     assert!(

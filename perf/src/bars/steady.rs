@@ -153,6 +153,7 @@ fn highest_held(
             return Ok(report);
         }
     }
+    context.delete_topic(&row.name);
     Err("Kafka held none of the rates tried".into())
 }
 

@@ -43,6 +43,8 @@ pub struct State {
     /// How many partitions the next answers to Metadata show, one after the other, as a broker does that learns of a topic bit by bit; 0 for a
     /// topic that it does not know. After them all are shown.
     pub shown: VecDeque<i32>,
+    /// So many answers to ListOffsets say that the first partition asked for is not led yet.
+    pub unled: u32,
     /// Partitions of the topic as each request that makes some asks for.
     pub made: Vec<i32>,
     /// What no good client does.
@@ -308,20 +310,28 @@ impl Peer {
     }
 
     fn offsets(&self, request: &ListOffsetsRequest) -> ListOffsetsResponse {
-        let state = self.state.lock().expect("no panic");
+        let mut state = self.state.lock().expect("no panic");
+        let unled = state.unled > 0;
+        state.unled -= u32::from(unled);
         let topic = &request.topics[0];
         let offset = |partition: i32, timestamp: i64| match timestamp {
             -2 => 0,
             _ => state.end(partition),
         };
-        let partitions = topic
-            .partitions
-            .iter()
-            .map(|it| ListOffsetsPartitionResponse {
-                partition_index: it.partition_index,
-                offset: offset(it.partition_index, it.timestamp),
-                ..Default::default()
-            });
+        let partitions =
+            topic
+                .partitions
+                .iter()
+                .enumerate()
+                .map(|(place, it)| ListOffsetsPartitionResponse {
+                    partition_index: it.partition_index,
+                    error_code: match unled && place == 0 {
+                        true => NOT_LEADER,
+                        false => 0,
+                    },
+                    offset: offset(it.partition_index, it.timestamp),
+                    ..Default::default()
+                });
         ListOffsetsResponse {
             topics: vec![ListOffsetsTopicResponse {
                 name: topic.name.clone(),
