@@ -35,6 +35,16 @@ const KEPT_BYTES_MAX: usize = 32 << 20;
 /// How long one call may take.
 const CALL_SECONDS_MAX: u64 = 30;
 
+/// Kafka's error codes of what is not there yet.
+const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+const LEADER_NOT_AVAILABLE: i16 = 5;
+const NOT_LEADER_OR_FOLLOWER: i16 = 6;
+
+/// How long a topic that was just made may take until the metadata show all of it: a base, and what each of its partitions adds. Apache Kafka answers
+/// before its broker knows of them, and makes a folder for each.
+const READY_SECONDS_MAX: u64 = 30;
+const READY_PARTITIONS_PER_SECOND: u64 = 100;
+
 /// A connection that asks one thing at a time.
 #[derive(Debug)]
 pub struct Client {
@@ -211,16 +221,27 @@ impl Client {
         Ok(answer)
     }
 
-    /// Finds the topic; makes it with `partitions` when it is missing, and waits until every partition has a leader.
+    /// Finds the topic; makes it with `partitions` when it is missing, and waits until every partition is known and has a leader.
     ///
     /// # Errors
     /// When it cannot be made, has another number of partitions, or is led by more than one broker: this load drives one.
     pub fn ensure_topic(&mut self, name: &str, partitions: i32) -> Result<Topic, PerfError> {
-        let deadline = Instant::now() + Duration::from_secs(CALL_SECONDS_MAX);
-        let mut created = false;
+        let more = u64::try_from(partitions).unwrap_or(0) / READY_PARTITIONS_PER_SECOND;
+        let patience_seconds = READY_SECONDS_MAX + more;
+        let mut deadline = Instant::now() + Duration::from_secs(patience_seconds);
+        let (mut created, mut known) = (false, 0);
         loop {
             match self.find_topic(name)? {
-                Found::Ready(topic) if topic.partitions == partitions => return Ok(topic),
+                Found::Ready(topic) if topic.partitions == partitions => {
+                    if created {
+                        self.await_leaders(&topic, deadline)?;
+                    }
+                    return Ok(topic);
+                }
+                // What one request made, and what the next ones added, become known one after the other.
+                Found::Ready(topic) if created && topic.partitions < partitions => {
+                    known = topic.partitions;
+                }
                 Found::Ready(topic) => {
                     return Err(PerfError::Options(format!(
                         "topic {name} has {} partitions, not {partitions}; name another topic, or that number",
@@ -230,15 +251,40 @@ impl Client {
                 Found::Missing if !created => {
                     self.create_topic(name, partitions)?;
                     created = true;
+                    deadline = Instant::now() + Duration::from_secs(patience_seconds);
                 }
                 Found::Missing | Found::NotReady => {}
             }
             if Instant::now() > deadline {
                 return Err(PerfError::Unanswered(format!(
-                    "topic {name} has no leader for every partition after {CALL_SECONDS_MAX} s"
+                    "topic {name} has not {partitions} partitions with a leader each after {patience_seconds} s; the metadata showed {known} at last"
                 )));
             }
             std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until the broker leads what the metadata say it does: Apache Kafka makes or reads its partitions' folders one after the other, and refuses
+    /// what is asked of the others meanwhile.
+    ///
+    /// # Errors
+    /// When it still refuses at `deadline`, or refuses something else.
+    pub fn await_leaders(&mut self, topic: &Topic, deadline: Instant) -> Result<(), PerfError> {
+        const LATEST: i64 = -1;
+        // The produce floors answer only what a producer asks, and lead from the first moment on.
+        if !self.versions.contains_key(&ApiKey::ListOffsets.as_i16()) {
+            return Ok(());
+        }
+        let all: Vec<i32> = (0..topic.partitions).collect();
+        loop {
+            match self.offsets(topic, &all, LATEST) {
+                Err(PerfError::Refused {
+                    code: UNKNOWN_TOPIC_OR_PARTITION | LEADER_NOT_AVAILABLE | NOT_LEADER_OR_FOLLOWER,
+                    ..
+                }) if Instant::now() < deadline => {}
+                asked => return asked.map(drop),
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
@@ -269,8 +315,6 @@ impl Client {
         let topic = answer.topics.first().ok_or_else(|| {
             PerfError::Protocol("Metadata: the topic asked for is missing".into())
         })?;
-        const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-        const LEADER_NOT_AVAILABLE: i16 = 5;
         match topic.error_code {
             UNKNOWN_TOPIC_OR_PARTITION => return Ok(Found::Missing),
             LEADER_NOT_AVAILABLE => return Ok(Found::NotReady),

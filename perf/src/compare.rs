@@ -4,10 +4,12 @@
 use crate::PerfError;
 use crate::figures::{self, Figures};
 use crate::report::LoadReport;
+use crate::results::{self, Origin, Taken};
 use crate::runner::{Load, Runner};
 use crate::systems::{Running, System, Tools};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 /// What to do.
@@ -38,6 +40,15 @@ pub struct CompareOptions {
         allow_hyphen_values = true
     )]
     pub odradek_options: Vec<String>,
+    /// What to call it in the results: the row of `bars` whose load this is.
+    #[arg(long, value_name = "ROW")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub origin: Origin,
+    /// Keep the report in this folder too, as compare-TIME.json.
+    #[arg(long, value_name = "FOLDER")]
+    pub results: Option<PathBuf>,
     /// Print the report as one line of JSON instead of text.
     #[arg(long)]
     pub json: bool,
@@ -49,12 +60,19 @@ pub struct CompareOptions {
 const EXAMPLES: &str = "Examples:\n  \
 odradek-perf compare --batch-bytes 1024                                 Odradek, Kafka and both floors\n  \
 odradek-perf compare --systems odradek,kafka-flush --seconds 10         Kafka that waits for the disk too\n  \
-odradek-perf compare --systems floor-ring,floor-sync --in-flight 1 --connections 1\n\n\
+odradek-perf compare --systems floor-ring,floor-sync --in-flight 1 --connections 1\n  \
+odradek-perf compare --name produce-16k --design \"two rings\" --kept false --note \"a ring for sends\" --results perf/results\n\n\
 No ratio is printed where the two did not do the same work, had errors, or another number of rounds; it says so instead.";
 
 /// What came of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CompareReport {
+    /// Commit, command, machine and kernel.
+    #[serde(default)]
+    pub origin: Option<Taken>,
+    /// The row whose load this is, as far as it was said.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Each system's medians and runs.
     pub figures: Vec<Figures>,
     /// Runs that gave no figures, in words.
@@ -72,6 +90,7 @@ pub fn run(options: &CompareOptions, stop: &AtomicBool) -> Result<CompareReport,
         stop,
         quiet: options.quiet,
     };
+    let origin = options.origin.taken("compare", &options.tools.folder);
     let mut servers = Vec::new();
     for system in &options.systems {
         if runner.stopped() {
@@ -93,11 +112,17 @@ pub fn run(options: &CompareOptions, stop: &AtomicBool) -> Result<CompareReport,
         options.rounds,
         &options.load,
     );
-    Ok(CompareReport {
+    let report = CompareReport {
+        origin: Some(origin),
+        name: options.name.clone(),
         figures,
         failures,
         interrupted: runner.stopped(),
-    })
+    };
+    if let Some(folder) = &options.results {
+        results::keep(folder, "compare", &report)?;
+    }
+    Ok(report)
 }
 
 /// A JVM compiles what it runs often: 8 s of load before the first round that counts.

@@ -4,7 +4,8 @@
 //! `client` the few blocking calls before and after, `process` the server's cost as the kernel counts it, `report` one run's
 //! figures, `fetching` one consumer's connection, `arrivals` the consumers of an end-to-end run.
 //! `compare` and `bars` start servers (`systems`), load them in turn (`runner`) and divide (`figures`); `floor` is what they are held
-//! against beside Apache Kafka; `results` keeps it all and `page` draws it.
+//! against beside Apache Kafka; `soak` goes on for hours, `profile` says where a server's time goes (`scrape` reads its metrics); `results` keeps it
+//! all and `page` draws it.
 
 pub mod arrivals;
 pub mod bars;
@@ -25,12 +26,15 @@ pub mod page;
 pub mod partitions;
 pub mod patch;
 pub mod process;
+pub mod profile;
 pub mod report;
 pub mod results;
 pub mod ring;
 pub mod runner;
 pub mod schedule;
+pub mod scrape;
 pub mod sessions;
+pub mod soak;
 pub mod systems;
 
 pub use error::PerfError;

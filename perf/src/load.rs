@@ -179,6 +179,18 @@ struct Window {
 /// # Errors
 /// When the topic cannot be had, a connection breaks, or answers stay away; refusals of single requests are counted instead.
 pub fn run(options: &LoadOptions, stop: &AtomicBool) -> Result<LoadReport, PerfError> {
+    run_watched(options, stop, &Shared::default())
+}
+
+/// The same, with what is stored and refused for the caller to see meanwhile.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_watched(
+    options: &LoadOptions,
+    stop: &AtomicBool,
+    shared: &Shared,
+) -> Result<LoadReport, PerfError> {
     if options.partitions_per_request > options.partitions as u32 {
         return Err(PerfError::Options(format!(
             "--partitions-per-request {}: the topic has --partitions {}, and a request goes to each of its partitions once",
@@ -218,7 +230,7 @@ pub fn run(options: &LoadOptions, stop: &AtomicBool) -> Result<LoadReport, PerfE
         template: &template,
         stamp_at: stamp_at.filter(|_| produce.stamped),
     };
-    let measured = run.drive(conditions.threads, stop)?;
+    let measured = run.drive(conditions.threads, stop, shared)?;
     Ok(report(options, conditions, &topic, &measured))
 }
 
@@ -266,7 +278,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn drive(&self, threads: usize, stop: &AtomicBool) -> Result<Measured, PerfError> {
+    fn drive(
+        &self,
+        threads: usize,
+        stop: &AtomicBool,
+        shared: &Shared,
+    ) -> Result<Measured, PerfError> {
         let (options, topic, template) = (self.options, self.topic, self.template);
         if options.rate.is_some() {
             // Threads started from here on wake when a request is due, not 50 us later; where that is refused, they do not.
@@ -274,9 +291,9 @@ impl Run<'_> {
         }
         let consumers = self.consumers()?;
         let shares = connect(options, topic, threads)?;
-        let (shared, progress) = (Shared::default(), Progress::default());
+        let progress = Progress::default();
         std::thread::scope(|scope| {
-            let (shared, progress) = (&shared, &progress);
+            let progress = &progress;
             let consumers: Vec<_> = consumers
                 .into_iter()
                 .map(|consumer| scope.spawn(move || consumer.run(shared, progress)))

@@ -11,7 +11,9 @@ use odradek_perf::load::{self, LoadOptions};
 use odradek_perf::metadata::{self, MetadataOptions};
 use odradek_perf::page::{self, PageOptions};
 use odradek_perf::partitions::{self, PartitionsOptions};
+use odradek_perf::profile::{self, ProfileOptions};
 use odradek_perf::sessions::{self, SessionsOptions};
+use odradek_perf::soak::{self, SoakOptions};
 use serde::Serialize;
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -37,7 +39,9 @@ All the metadata:    odradek-perf metadata --partitions 100000 --server-pid $(pi
 At best here:        odradek-perf floor\n\
 Servers in turn:     odradek-perf compare --systems odradek,kafka,floor-ring --batch-bytes 65536\n\
 Very many partitions: odradek-perf partitions --partitions 100000\n\
-Every goal:          odradek-perf bars --list; odradek-perf bars --only produce-16k\n\n\
+Every goal:          odradek-perf bars --list; odradek-perf bars --only produce-16k\n\
+Where time goes:     odradek-perf profile --name produce-1k-deep\n\
+For hours:           odradek-perf soak --minutes 120\n\n\
 MB and GB are powers of ten. Bytes are those of record batches; what the protocol adds around them is not counted. \
 Latency is from handing a request to its connection up to its answer, in a closed loop: a server that stalls is asked less, \
 so compare throughput with it, or give a --rate: then it is from when the request was due. Ctrl-C reports what was measured so far.";
@@ -60,7 +64,11 @@ enum Command {
     Compare(CompareOptions),
     /// Measure every row of the goals beside Apache Kafka and the floors: held or missed.
     Bars(BarsOptions),
-    /// Draw the page of results, with plots, from what `bars` and `floor` kept.
+    /// Where a server's time goes under one load: system calls a request, and shares of its processor time by area.
+    Profile(ProfileOptions),
+    /// Hours at half of the peak in a directory that is nearly full: throughput, refusals and space over time.
+    Soak(SoakOptions),
+    /// Draw the page of results, with plots, from what the other commands kept.
     Report(PageOptions),
     /// The timed shutdown: make very many partitions on a server of its own, then time its stops and starts and see what it takes.
     Partitions(PartitionsOptions),
@@ -107,6 +115,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Bars(options) => show(bars::run(&options, &stop), options.json, false),
+        Command::Profile(options) => show(profile::run(&options, &stop), options.json, false),
+        Command::Soak(options) => show(soak::run(&options, &stop), options.json, false),
         Command::Partitions(options) => {
             let report = partitions::run(&options, &stop);
             let bad = report.as_ref().is_ok_and(|report| report.problems > 0);

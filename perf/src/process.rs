@@ -2,6 +2,8 @@
 
 use crate::PerfError;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// Kernel ticks per second in /proc/PID/stat: fixed at 100 for user space on every architecture Rust's Linux targets serve.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -72,6 +74,35 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
 fn number_after(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find(|line| line.starts_with(name))?;
     line[name.len()..].split_whitespace().next()?.parse().ok()
+}
+
+/// Blocks of all files under a folder, bytes. A file that goes away meanwhile counts nothing.
+pub fn disk_bytes(folder: &Path) -> u64 {
+    let mut bytes = 0;
+    each_file(folder, &mut |_, metadata| bytes += metadata.blocks() * 512);
+    bytes
+}
+
+/// Lengths of the files under a folder whose names end with one of these, bytes.
+pub fn file_bytes(folder: &Path, extensions: &[&str]) -> u64 {
+    let mut bytes = 0;
+    each_file(folder, &mut |path, metadata| {
+        let extension = path.extension().and_then(|it| it.to_str());
+        if extension.is_some_and(|it| extensions.contains(&it)) {
+            bytes += metadata.len();
+        }
+    });
+    bytes
+}
+
+fn each_file(folder: &Path, found: &mut dyn FnMut(&Path, &fs::Metadata)) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => each_file(&entry.path(), found),
+            Ok(metadata) => found(&entry.path(), &metadata),
+            Err(_) => {}
+        }
+    }
 }
 
 /// This machine in a few words, for the results: processor, cores, memory, kernel.

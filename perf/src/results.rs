@@ -14,6 +14,47 @@ pub struct Origin {
     /// The command that a person would give to repeat the run; by default this one.
     #[arg(long, default_value = "")]
     pub command: String,
+    /// Words to be kept with the figures, such as what was changed.
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// The figures are of a design that was tried, of this name: the page shows them beside what was before under "Designs tried", and never
+    /// as a row's result. --note says what the design is.
+    #[arg(long, value_name = "NAME")]
+    pub design: Option<String>,
+    /// With --design: the figures are those without it. Where no file has them, the row's newest result until then stands in.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "SIDE",
+        default_value = "after",
+        requires = "design"
+    )]
+    pub side: Side,
+    /// With --design: whether it was kept. Known later, it may be written into the file by hand: "kept": true.
+    #[arg(long, value_name = "true|false", requires = "design")]
+    pub kept: Option<bool>,
+}
+
+/// Without the design that was tried, or with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// Without it.
+    Before,
+    /// With it.
+    After,
+}
+
+/// A design that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Design {
+    /// What it is called: files of one name belong together.
+    pub name: String,
+    /// With it or without.
+    pub side: Side,
+    /// Whether it was kept, as far as it is known.
+    #[serde(default)]
+    pub kept: Option<bool>,
 }
 
 /// Everything that stands beside figures.
@@ -33,6 +74,12 @@ pub struct Taken {
     pub kernel: String,
     /// How busy the machine was before: the kernel's load averages over 1, 5 and 15 minutes.
     pub load_average_before: String,
+    /// Words of the person who measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Where the figures are of a design that was tried, and no result of the commit as it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub design: Option<Design>,
 }
 
 impl Origin {
@@ -59,6 +106,12 @@ impl Origin {
             file_system: file_system(folder),
             kernel: process::kernel(),
             load_average_before: load,
+            note: self.note.clone(),
+            design: self.design.as_ref().map(|name| Design {
+                name: name.clone(),
+                side: self.side,
+                kept: self.kept,
+            }),
         }
     }
 }

@@ -204,7 +204,9 @@ impl Runner<'_> {
 }
 
 /// Reads a pipe to its end beside the waiting, or a child that says much would wait for us.
-fn reader<Pipe: Read + Send + 'static>(pipe: Option<Pipe>) -> std::thread::JoinHandle<String> {
+pub(crate) fn reader<Pipe: Read + Send + 'static>(
+    pipe: Option<Pipe>,
+) -> std::thread::JoinHandle<String> {
     std::thread::spawn(move || {
         let mut text = String::new();
         if let Some(mut pipe) = pipe {

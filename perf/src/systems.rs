@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 pub const KAFKA_FLAGS: &str = "-Xms2g -Xmx2g -XX:-UseSerialGC -XX:+UseG1GC -XX:TieredStopAtLevel=4";
 /// Deleted topics leave the disk soon: one broker serves many rows.
 const KAFKA_SETTINGS: &str = "file.delete.delay.ms=1000";
+/// How far above its clients' port Odradek serves its metrics.
+const METRICS_PORT_BESIDE: u16 = 372;
 const START_SECONDS_MAX: u64 = 90;
 const END_SECONDS_MAX: u64 = 40;
 
@@ -217,6 +219,11 @@ impl Running {
         }
     }
 
+    /// HOST:PORT of Odradek's metrics, as `odradek dev` places them.
+    pub fn metrics_address(&self) -> String {
+        format!("127.0.0.1:{}", self.port + METRICS_PORT_BESIDE)
+    }
+
     fn log(&self) -> PathBuf {
         self.scratch.path.join("log")
     }
@@ -328,6 +335,35 @@ impl Running {
         Ok(())
     }
 
+    /// Ends it as a power cut would: nothing is written any more. `restart` starts it again.
+    ///
+    /// # Errors
+    /// When it does not run, or its process is still there a while later.
+    pub fn kill(&mut self) -> Result<(), PerfError> {
+        let failed = |what: String| PerfError::Unanswered(format!("kill -9: {what}"));
+        let pid = i32::try_from(self.pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        let pid = pid.ok_or_else(|| failed("it does not run".into()))?;
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL)
+            .map_err(|error| failed(error.to_string()))?;
+        if let Some(mut child) = self.child.take() {
+            return child
+                .wait()
+                .map(drop)
+                .map_err(|error| failed(error.to_string()));
+        }
+        let deadline = Instant::now() + Duration::from_secs(END_SECONDS_MAX);
+        let there = format!("/proc/{}", self.pid);
+        while Path::new(&there).exists() {
+            if Instant::now() > deadline {
+                return Err(failed(format!("pid {} is still there", self.pid)));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
     /// Ends it as an operator does, and waits; after a while it is killed.
     pub fn end(&mut self) {
         if let Some(script) = self.kafka_peer.take() {
@@ -386,7 +422,7 @@ fn free_port() -> Result<u16, PerfError> {
         let port = start + 2 * NEXT.fetch_add(1, Ordering::Relaxed) % 1_000;
         let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
         // The third is where Odradek serves its metrics.
-        if free(port) && free(port + 1) && free(port + 372) {
+        if free(port) && free(port + 1) && free(port + METRICS_PORT_BESIDE) {
             return Ok(port);
         }
     }

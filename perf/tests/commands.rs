@@ -4,6 +4,7 @@
 mod responder;
 
 use clap::Parser;
+use odradek_perf::client::Client;
 use odradek_perf::fetch::{self, FetchOptions};
 use odradek_perf::load::{self, LoadOptions};
 use odradek_perf::report::LoadReport;
@@ -58,6 +59,24 @@ fn fetch(responder: &Responder, more: &str) -> fetch::FetchReport {
 fn content(responder: &Responder) {
     let state = responder.state();
     assert!(state.complaints.is_empty(), "{:?}", state.complaints);
+}
+
+#[test]
+fn a_topic_beyond_one_request_is_waited_for_until_all_of_it_is_known_and_led() {
+    let responder = Responder::start(20_000);
+    responder.state().shown = [0, 0, 9_000, 9_000, 18_000].into();
+    responder.state().unled = 2;
+    let mut client = Client::connect(&responder.address.to_string()).unwrap();
+    let topic = client.ensure_topic("t", 20_000).unwrap();
+    assert_eq!(topic.partitions, 20_000);
+    assert_eq!(responder.state().made, [9_000, 18_000, 20_000]);
+    assert_eq!(responder.state().unled, 0);
+    // One that was there before is not waited for.
+    let refused = client.ensure_topic("t", 20_001).unwrap_err().to_string();
+    assert!(
+        refused.contains("has 20000 partitions, not 20001"),
+        "{refused}"
+    );
 }
 
 #[test]

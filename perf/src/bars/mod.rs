@@ -11,7 +11,7 @@ use crate::PerfError;
 use crate::compare;
 use crate::figures::{self, Figures};
 use crate::results::{self, Origin};
-use crate::runner::Runner;
+use crate::runner::{Load, Runner};
 use crate::systems::{Running, System, Tools};
 use judge::{Bar, Verdict};
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,9 @@ pub struct BarsOptions {
     /// How long the rows measure that are about a steady state.
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
     pub long_seconds: f64,
+    /// Begin no row after so many minutes: what was left out is said.
+    #[arg(long, value_name = "MINUTES")]
+    pub minutes_max: Option<f64>,
     /// Leave Apache Kafka out: rows that need it are not measured.
     #[arg(long)]
     pub no_kafka: bool,
@@ -75,7 +78,9 @@ odradek-perf bars --list                                             which rows 
 odradek-perf bars --only produce-16k --rounds 1 --seconds 2          one row, quickly\n  \
 odradek-perf bars --only produce-1k,idle --no-kafka                  without a JVM\n  \
 odradek-perf bars --only produce-64k --odradek-option=--override --odradek-option=odradek.shards=1\n  \
-odradek-perf bars --results perf/results && odradek-perf report      keep it, and draw the page\n\n\
+odradek-perf bars --results perf/results && odradek-perf report      keep it, and draw the page\n  \
+odradek-perf bars --only produce-1k --design \"two rings\" --side before --results perf/results    a design tried: first without it,\n  \
+odradek-perf bars --only produce-1k --design \"two rings\" --kept false --note \"a ring for sends\" --results perf/results    then with it\n\n\
 A row that needs what is not there says `not measured` and why; a bar that is missed says MISSED. Ctrl-C ends what was started and \
 prints what was measured so far.";
 
@@ -324,6 +329,11 @@ pub fn list() -> String {
     lines.collect()
 }
 
+/// The load of a row that produces, with usual lengths: what `profile` looks at under the row's name.
+pub fn load_of(name: &str) -> Option<Load> {
+    produce::load_of(name)
+}
+
 /// The rows' names, in order.
 pub fn names() -> Vec<String> {
     ROWS.iter().map(|(name, _, _)| (*name).into()).collect()
@@ -365,6 +375,11 @@ pub fn run(options: &BarsOptions, stop: &AtomicBool) -> Result<BarsReport, PerfE
             continue;
         }
         let minutes = began.elapsed().as_secs() as f64 / 60.0;
+        if options.minutes_max.is_some_and(|most| minutes > most) {
+            // Not kept as a row without figures: it would stand in the place of an older one with some.
+            eprintln!("odradek-perf: {name} left out: {minutes:.0} minutes are over");
+            continue;
+        }
         context
             .runner
             .say(&format!("{name}: {title} ({minutes:.1} min so far)"));

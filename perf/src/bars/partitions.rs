@@ -4,7 +4,8 @@ use super::judge::{Bar, Bound};
 use super::{Context, Row};
 use crate::PerfError;
 use crate::client::Client;
-use crate::systems::System;
+use crate::runner::Load;
+use crate::systems::{Running, System};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,10 @@ struct Step {
 #[derive(Debug, Deserialize)]
 struct Footprint {
     resident_bytes: u64,
+    #[serde(default)]
+    checkpoint_bytes: u64,
+    #[serde(default)]
+    image_bytes: u64,
 }
 
 /// How long one run of many partitions may take, beyond the patience of every child.
@@ -87,9 +92,17 @@ pub(super) fn many(
         row.values
             .insert(format!("{} seconds", step.name), step.seconds);
         if let Some(footprint) = &step.footprint {
-            let mebibytes = footprint.resident_bytes as f64 / f64::from(1 << 20);
-            row.values
-                .insert(format!("{} resident MiB", step.name), mebibytes);
+            let mut insert = |what: &str, bytes: u64| {
+                let mebibytes = bytes as f64 / f64::from(1 << 20);
+                row.values
+                    .insert(format!("{} {what}", step.name), mebibytes);
+            };
+            insert("resident MiB", footprint.resident_bytes);
+            // What the stop before left, for this start to read.
+            if step.name == "clean_start" {
+                insert("checkpoint MiB", footprint.checkpoint_bytes);
+                insert("image MiB", footprint.image_bytes);
+            }
         }
     }
     let judged = report.bars.iter().map(|bar| {
@@ -103,32 +116,66 @@ pub(super) fn many(
     Ok(())
 }
 
-/// Apache Kafka with 10,000 partitions: what it takes to make them, to shut down and to start again. No bar, but what others are seen beside.
+/// Topics of the row that has Apache Kafka alone, and partitions of each.
+const KAFKA_TOPICS: [&str; 2] = ["many-0", "many-1"];
+const KAFKA_TOPIC_PARTITIONS: i32 = 5_000;
+/// A tenth of all partitions get a batch before the kill.
+const KAFKA_WRITTEN_PER_SECOND: f64 = 500.0;
+const KAFKA_WRITTEN_SECONDS: f64 = 2.0;
+/// How long it may take to lead them all after a start.
+const KAFKA_START_LONGEST: Duration = Duration::from_secs(300);
+
+/// Apache Kafka with 10,000 partitions: what it takes to make them, to shut down, to start again, and to start after a kill. No bar, but what others
+/// are seen beside.
 pub(super) fn kafka(context: &mut Context<'_>, row: &mut Row) -> Result<(), PerfError> {
     if context.options.no_kafka {
         row.notes.push("left out by --no-kafka".into());
         return Ok(());
     }
     let mut kafka = context.start(System::Kafka)?;
-    let seconds = |began: Instant| began.elapsed().as_secs_f64();
+    let mut note = |name: &str, began: Instant| {
+        let seconds = began.elapsed().as_secs_f64();
+        context.runner.say(&format!("  {name}: {seconds:.1} s"));
+        row.values.insert(format!("{name} seconds"), seconds);
+    };
     let began = Instant::now();
-    let mut client = Client::connect(&kafka.address)?;
-    for number in 0..2 {
-        client.ensure_topic(&format!("many-{number}"), 5_000)?;
-    }
-    row.values.insert("create seconds".into(), seconds(began));
+    until_led(&kafka)?;
+    note("create", began);
     let began = Instant::now();
     kafka.end();
-    row.values.insert("shutdown seconds".into(), seconds(began));
+    note("shutdown", began);
     let began = Instant::now();
     kafka.restart(&context.options.tools)?;
-    let mut client = Client::connect(&kafka.address)?;
-    client.ensure_topic("many-1", 5_000)?;
-    row.values
-        .insert("clean_start seconds".into(), seconds(began));
+    until_led(&kafka)?;
+    note("clean_start", began);
+    let written = Load {
+        connections: 1,
+        in_flight: 5,
+        batch_bytes: 1_024,
+        partitions: KAFKA_TOPIC_PARTITIONS,
+        rate: Some(KAFKA_WRITTEN_PER_SECOND),
+        seconds: KAFKA_WRITTEN_SECONDS,
+        warm_up_seconds: 0.0,
+    };
+    context.runner.load(&kafka, KAFKA_TOPICS[0], &written)?;
+    kafka.kill()?;
+    let began = Instant::now();
+    kafka.restart(&context.options.tools)?;
+    until_led(&kafka)?;
+    note("killed_start", began);
     let resident = crate::process::usage(kafka.pid)?.resident_bytes;
     let mebibytes = resident as f64 / f64::from(1 << 20);
     row.values
-        .insert("clean_start resident MiB".into(), mebibytes);
+        .insert("killed_start resident MiB".into(), mebibytes);
+    Ok(())
+}
+
+/// Makes the topics where they are missing, and waits until all partitions are led.
+fn until_led(kafka: &Running) -> Result<(), PerfError> {
+    let mut client = Client::connect(&kafka.address)?;
+    for name in KAFKA_TOPICS {
+        let topic = client.ensure_topic(name, KAFKA_TOPIC_PARTITIONS)?;
+        client.await_leaders(&topic, Instant::now() + KAFKA_START_LONGEST)?;
+    }
     Ok(())
 }

@@ -50,6 +50,9 @@ pub(super) const PRODUCE_ROWS: [ProduceRow; 6] = [
     row("produce-16k-deep", (8, 32, 16_384), 6.0, 0.75, 12.0, 1.5),
 ];
 
+/// The batch of the row of one request at a time.
+const LATENCY_BATCH_BYTES: usize = 4_096;
+
 /// The load of a row, with what the command line says of its length.
 fn load(context: &Context<'_>, connections: usize, in_flight: usize, batch_bytes: usize) -> Load {
     Load {
@@ -60,6 +63,30 @@ fn load(context: &Context<'_>, connections: usize, in_flight: usize, batch_bytes
         rate: None,
         seconds: context.options.seconds,
         warm_up_seconds: context.options.warm_up_seconds,
+    }
+}
+
+/// The load of a row by its name.
+pub(super) fn load_of(name: &str) -> Option<Load> {
+    let usual = |connections, in_flight, batch_bytes, partitions| Load {
+        connections,
+        in_flight,
+        batch_bytes,
+        partitions,
+        rate: None,
+        seconds: 5.0,
+        warm_up_seconds: 1.0,
+    };
+    let row = PRODUCE_ROWS.iter().find(|row| row.name == name);
+    match (row, name) {
+        (Some(row), _) => Some(usual(row.connections, row.in_flight, row.batch_bytes, 16)),
+        (None, "latency-4k") => Some(usual(1, 1, LATENCY_BATCH_BYTES, 16)),
+        (None, "latency-half-peak" | "latency-curve") => Some(usual(8, 32, 16_384, 16)),
+        (None, "partitions-1000") => Some(usual(4, 5, 16_384, 1_000)),
+        (None, "partitions-10000") => Some(usual(4, 5, 16_384, 10_000)),
+        (None, "written-64k") => Some(usual(4, 5, 65_536, 16)),
+        (None, "written-16k") => Some(usual(4, 5, 16_384, 1_000)),
+        _ => None,
     }
 }
 
@@ -127,7 +154,7 @@ pub(super) fn throughput(
 
 /// One connection, one request in hand: nothing overlaps, so the floor is the one that does one thing after the other.
 pub(super) fn latency(context: &mut Context<'_>, row: &mut Row) -> Result<(), PerfError> {
-    let load = load(context, 1, 1, 4_096);
+    let load = load(context, 1, 1, LATENCY_BATCH_BYTES);
     let systems = [System::Odradek, System::FloorSync, System::Kafka];
     beside(context, row, &systems, &load)?;
     let ours = of(&row.figures, System::Odradek.name());

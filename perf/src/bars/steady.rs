@@ -23,10 +23,16 @@ const DIRECTORY_BYTES: u64 = 4 << 30;
 /// Kafka's usual 5 minutes between looks at retention would fill such a directory long before the first one.
 const RETENTION_OFTEN: &str = "log.retention.check.interval.ms=1000";
 
+/// Kafka deletes whole segments of a partition: with the usual 1 GiB each of 16 partitions would keep that much beyond its retention, four times what
+/// such a directory holds.
+const SMALL_SEGMENTS: &str = "log.segment.bytes=4194304";
+
 /// So small a data directory, and so little kept, that retention, change of segments, checkpoints and rewriting run all the time.
-pub(super) const SMALL: [&str; 6] = [
+pub(super) const SMALL: [&str; 8] = [
     "--override",
     RETENTION_OFTEN,
+    "--override",
+    SMALL_SEGMENTS,
     "--override",
     "odradek.data.dir.bytes.max=4294967296",
     "--override",
@@ -147,6 +153,7 @@ fn highest_held(
             return Ok(report);
         }
     }
+    context.delete_topic(&row.name);
     Err("Kafka held none of the rates tried".into())
 }
 
@@ -193,7 +200,14 @@ pub(super) fn written(
         DIRECTORY_BYTES / 4 / partitions as u64
     );
     let limit = format!("odradek.data.dir.bytes.max={DIRECTORY_BYTES}");
+    let segments = match partitions {
+        few if few <= 64 => SMALL_SEGMENTS,
+        // The least that Kafka takes, and as much as each of so many may keep.
+        _ => "log.segment.bytes=1048576",
+    };
     let words = [
+        "--override",
+        segments,
         "--override",
         RETENTION_OFTEN,
         "--override",

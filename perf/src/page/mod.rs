@@ -1,14 +1,21 @@
 //! The command `report`: a Markdown page with plots of what lies in the results folder, for a person to read at a glance. Of each row the
-//! newest measurement counts; each says which file it is from. `plots` draws, `bars` and `floor` measured.
+//! newest measurement counts; each says which file it is from. `plots` draws, `designs`, `profiles` and `bound` write sections of their own;
+//! `bars`, `compare`, `soak`, `profile` and `floor` measured.
 
+mod bound;
+mod designs;
 mod plots;
+mod profiles;
 
 use crate::PerfError;
 use crate::bars::judge::{Bar, Bound, Verdict};
 use crate::bars::{BarsReport, Row};
+use crate::compare::CompareReport;
 use crate::figures::{Figures, Spread};
 use crate::floor::FloorReport;
+use crate::profile::ProfileReport;
 use crate::results::{Taken, stamp};
+use crate::soak::{Minute, SoakReport};
 use serde::de::DeserializeOwned;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -34,10 +41,13 @@ struct Kept<Report> {
 }
 
 /// A row with where it is from.
+#[derive(Clone)]
 pub(crate) struct KeptRow {
     file: String,
     origin: Taken,
     row: Row,
+    /// Of a soak: minute by minute.
+    minutes: Vec<Minute>,
 }
 
 /// Reads the results and writes page and plots. Gives what it wrote, in words.
@@ -45,9 +55,13 @@ pub(crate) struct KeptRow {
 /// # Errors
 /// When a file cannot be read or written, or there are no results.
 pub fn run(options: &PageOptions) -> Result<String, PerfError> {
-    let bars: Vec<Kept<BarsReport>> = read_all(&options.results, "bars-")?;
     let floors: Vec<Kept<FloorReport>> = read_all(&options.results, "floor-")?;
-    let rows = newest_rows(bars);
+    let profiles: Vec<Kept<ProfileReport>> = read_all(&options.results, "profile-")?;
+    let profiles = profiles::newest(profiles);
+    let (marked, results): (Vec<KeptRow>, Vec<KeptRow>) = all_rows(&options.results)?
+        .into_iter()
+        .partition(|kept| kept.origin.design.is_some());
+    let rows = newest_rows(&results);
     if rows.is_empty() {
         return Err(PerfError::Options(format!(
             "{} holds no bars-*.json; run `odradek-perf bars --results {}` first",
@@ -62,8 +76,14 @@ pub fn run(options: &PageOptions) -> Result<String, PerfError> {
     for (title, name) in &plots {
         let _ = writeln!(text, "\n![{title}]({folder}/{name})\n");
     }
-    rows.iter()
-        .for_each(|kept| detail(&mut text, kept, &folder));
+    bound::section(&mut text, &rows);
+    profiles::section(&mut text, &profiles, &folder);
+    designs::table(&mut text, &marked, &results, &folder);
+    let _ = writeln!(text, "\n## Row by row");
+    for kept in &rows {
+        detail(&mut text, kept, &folder);
+        profiles::of_row(&mut text, &profiles, &kept.row.name);
+    }
     if let Some(floor) = floors.last() {
         floor_lines(&mut text, floor, &folder);
     }
@@ -126,24 +146,62 @@ fn read_all<Report: DeserializeOwned>(
         .collect()
 }
 
-/// Of each row the newest measurement, in the order in which `bars` has them.
-fn newest_rows(reports: Vec<Kept<BarsReport>>) -> Vec<KeptRow> {
-    let mut newest: Vec<KeptRow> = Vec::new();
-    for Kept { file, report } in reports {
-        for row in report.rows {
-            let kept = KeptRow {
-                file: file.clone(),
-                origin: report.origin.clone(),
-                row,
-            };
-            match newest.iter_mut().find(|it| it.row.name == kept.row.name) {
-                Some(older) => *older = kept,
-                None => newest.push(kept),
+/// Every row in the folder, oldest first. A comparison is a row under the name that it was given; without one it belongs to none.
+fn all_rows(folder: &Path) -> Result<Vec<KeptRow>, PerfError> {
+    let mut rows = Vec::new();
+    for Kept { file, report } in read_all::<BarsReport>(folder, "bars-")? {
+        rows.extend(report.rows.into_iter().map(|row| KeptRow {
+            file: file.clone(),
+            origin: report.origin.clone(),
+            row,
+            minutes: Vec::new(),
+        }));
+    }
+    for Kept { file, report } in read_all::<SoakReport>(folder, "soak-")? {
+        rows.push(KeptRow {
+            file,
+            origin: report.origin,
+            row: report.row,
+            minutes: report.minutes,
+        });
+    }
+    for Kept { file, report } in read_all::<CompareReport>(folder, "compare-")? {
+        // A row has bars; a comparison of its own is no newer measurement of it.
+        if let (Some(origin), Some(name)) = (report.origin, report.name) {
+            if origin.design.is_none() {
+                continue;
             }
+            rows.push(KeptRow {
+                file,
+                origin,
+                row: Row {
+                    name,
+                    figures: report.figures,
+                    notes: report.failures,
+                    ..Row::default()
+                },
+                minutes: Vec::new(),
+            });
+        }
+    }
+    rows.sort_by_key(|kept| kept.origin.at_unix_seconds);
+    Ok(rows)
+}
+
+/// Of each row the newest measurement, in the order in which `bars` has them, the soak at the end.
+fn newest_rows(results: &[KeptRow]) -> Vec<KeptRow> {
+    let mut newest: Vec<KeptRow> = Vec::new();
+    for kept in results.iter().cloned() {
+        match newest.iter_mut().find(|it| it.row.name == kept.row.name) {
+            Some(older) => *older = kept,
+            None => newest.push(kept),
         }
     }
     let order: Vec<String> = crate::bars::names();
-    newest.sort_by_key(|kept| order.iter().position(|name| *name == kept.row.name));
+    newest.sort_by_key(|kept| {
+        let place = order.iter().position(|name| *name == kept.row.name);
+        place.unwrap_or(usize::MAX)
+    });
     newest
 }
 
@@ -254,11 +312,41 @@ fn detail(text: &mut String, kept: &KeptRow, folder: &str) {
             .map(|(name, value)| format!("{name} {}", figure(*value)));
         let _ = writeln!(text, "\n{}.", values.collect::<Vec<_>>().join("; "));
     }
-    for note in &row.notes {
+    minutes_table(text, &kept.minutes);
+    for note in row.notes.iter().chain(&kept.origin.note) {
         let _ = writeln!(text, "\n> {}", cell(note));
     }
     if let Some(command) = row.commands.first() {
         let _ = writeln!(text, "\nWith `{}`.", cell(command));
+    }
+}
+
+/// Lines of a soak that are shown: two hours have 120, which a plot shows better.
+const MINUTES_SHOWN_MAX: usize = 12;
+
+fn minutes_table(text: &mut String, minutes: &[Minute]) {
+    if minutes.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "\n| minute | MB/s | refused | in use | folder GiB | % of a core | RSS MiB |\n|---:|---:|---:|---:|---:|---:|---:|"
+    );
+    let step = minutes.len().div_ceil(MINUTES_SHOWN_MAX);
+    let last = minutes.len() - 1;
+    let shown = minutes.iter().enumerate();
+    for (_, it) in shown.filter(|(at, _)| at % step == 0 || *at == last) {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {:.1} % | {} | {} | {} |",
+            figure(it.at_minutes),
+            figure(it.megabytes_per_second),
+            it.refused,
+            100.0 * it.used_share,
+            figure(it.folder_gib),
+            figure(it.core_percent),
+            figure(it.resident_mib),
+        );
     }
 }
 

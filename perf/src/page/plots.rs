@@ -1,7 +1,8 @@
-//! The plots of the page, as SVG: throughput against the ring floor, latency against load, partitions against time and memory.
+//! The plots of the page, as SVG: throughput against the ring floor, latency against load, partitions against time and memory, a soak over time.
 
 use super::KeptRow;
 use crate::PerfError;
+use crate::soak::Minute;
 use crate::systems::System;
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -73,7 +74,56 @@ pub(super) fn draw(
             plot(name, title, &|area| lines(area, title, &series))?;
         }
     }
+    let soak = soak_series(rows);
+    if !soak.is_empty() {
+        let title = "The soak, minute by minute: MB/s, and percent of the directory in use";
+        plot("soak.svg", title, &|area| over_time(area, title, &soak))?;
+    }
     Ok(plots)
+}
+
+fn soak_series(rows: &[KeptRow]) -> Vec<Series> {
+    let minutes = rows.iter().flat_map(|kept| &kept.minutes);
+    let points: Vec<_> = minutes.collect();
+    if points.len() < 2 {
+        return Vec::new();
+    }
+    let of = |name: &str, value: fn(&Minute) -> f64| {
+        let points = points.iter().map(|it| (it.at_minutes, value(it)));
+        (name.to_string(), points.collect())
+    };
+    vec![
+        of("MB/s", |it| it.megabytes_per_second),
+        of("% in use", |it| 100.0 * it.used_share),
+    ]
+}
+
+/// Lines from zero on, on plain axes.
+fn over_time(area: &Area<'_>, title: &str, series: &[Series]) -> Drawn {
+    let points = || series.iter().flat_map(|(_, points)| points);
+    let right = points().map(|it| it.0).fold(0.0, f64::max);
+    let high = 1.15 * points().map(|it| it.1).fold(1.0, f64::max);
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, ("sans-serif", 18))
+        .margin(12)
+        .margin_right(LEGEND_WIDTH)
+        .x_label_area_size(34)
+        .y_label_area_size(64)
+        .build_cartesian_2d(0.0..right, 0.0..high)?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .label_style(("sans-serif", 15))
+        .draw()?;
+    for (place, (name, points)) in series.iter().enumerate() {
+        let colour = COLOURS[place % COLOURS.len()];
+        chart.draw_series(LineSeries::new(
+            points.iter().copied(),
+            colour.stroke_width(2),
+        ))?;
+        legend(area, place, name, colour)?;
+    }
+    Ok(())
 }
 
 /// A row's name and each system's throughput in percent of the ring floor.

@@ -7,7 +7,6 @@ use crate::process;
 use serde::Serialize;
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -44,6 +43,10 @@ pub struct Footprint {
     pub threads: usize,
     /// Blocks that its folder takes on the disk, bytes.
     pub disk_bytes: u64,
+    /// Bytes of the shards' checkpoints: what a start reads of each partition, beside the image.
+    pub checkpoint_bytes: u64,
+    /// Bytes of the newest snapshot of the metadata image.
+    pub image_bytes: u64,
     /// Share of one core used while nothing was asked of it, over the time that was watched.
     pub idle_cpu_share: f64,
 }
@@ -189,6 +192,7 @@ impl Server {
         std::thread::sleep(watched);
         let after = process::usage(pid)?;
         let seconds = began.elapsed().as_secs_f64();
+        let data = self.folder.join("data");
         let count = |name: &str| fs::read_dir(format!("/proc/{pid}/{name}")).map(Iterator::count);
         let counted = |name: &str| {
             count(name).map_err(|error| PerfError::network(format!("reading /proc/{pid}"), error))
@@ -198,7 +202,9 @@ impl Server {
             resident_peak_bytes: after.resident_peak_bytes,
             open_files: counted("fd")?,
             threads: counted("task")?,
-            disk_bytes: disk_bytes(&self.folder.join("data")),
+            disk_bytes: process::disk_bytes(&data),
+            checkpoint_bytes: process::file_bytes(&data, &["base", "delta", "index"]),
+            image_bytes: newest_image_bytes(&data.join("__cluster_metadata-0")),
             idle_cpu_share: (after.cpu_seconds - before.cpu_seconds) / seconds,
         })
     }
@@ -255,17 +261,17 @@ fn free_addresses() -> Result<[String; 3], PerfError> {
     Ok(addresses)
 }
 
-/// Blocks of all files under a folder. A file that goes away meanwhile counts nothing.
-fn disk_bytes(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return 0;
-    };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => disk_bytes(&entry.path()),
-            Ok(metadata) => metadata.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
+/// Bytes of the snapshot that a start would read: the one of the highest offset, which its name begins with. 0 while there is none.
+fn newest_image_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let snapshots = entries.filter(|entry| {
+        entry
+            .path()
+            .extension()
+            .is_some_and(|kind| kind == "checkpoint")
+    });
+    let newest = snapshots.max_by_key(fs::DirEntry::file_name);
+    newest
+        .and_then(|entry| entry.metadata().ok())
+        .map_or(0, |metadata| metadata.len())
 }

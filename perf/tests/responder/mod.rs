@@ -5,6 +5,8 @@ use bytes::Bytes;
 use odradek_protocol::api::{request_header_version, response_header_version};
 use odradek_protocol::codec::{Reader, Writer};
 use odradek_protocol::messages::api_versions_response::ApiVersion;
+use odradek_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
+use odradek_protocol::messages::create_topics_response::CreatableTopicResult;
 use odradek_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use odradek_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
@@ -18,7 +20,7 @@ use odradek_protocol::messages::produce_response::{
 use odradek_protocol::messages::*;
 use odradek_protocol::records::{BatchHeader, NO_PRODUCER_ID, set_base_offset, verify_crc};
 use odradek_protocol::{ApiKey, Message, Uuid};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -38,6 +40,13 @@ pub struct State {
     pub refusals: u32,
     /// Wait once for so long before an answer to Produce.
     pub stall: Option<Duration>,
+    /// How many partitions the next answers to Metadata show, one after the other, as a broker does that learns of a topic bit by bit; 0 for a
+    /// topic that it does not know. After them all are shown.
+    pub shown: VecDeque<i32>,
+    /// So many answers to ListOffsets say that the first partition asked for is not led yet.
+    pub unled: u32,
+    /// Partitions of the topic as each request that makes some asks for.
+    pub made: Vec<i32>,
     /// What no good client does.
     pub complaints: Vec<String>,
     producers: i64,
@@ -190,14 +199,51 @@ impl Peer {
                 }
                 response.encode(writer, version)
             }
+            ApiKey::CreateTopics => self.create(read(reader, version)).encode(writer, version),
+            ApiKey::CreatePartitions => self.grow(read(reader, version)).encode(writer, version),
             other => panic!("{} is not called by these commands", other.name()),
         };
         encoded.expect("an answer");
         true
     }
 
+    fn create(&self, request: CreateTopicsRequest) -> CreateTopicsResponse {
+        let made = request.topics.iter().map(|topic| topic.num_partitions);
+        self.state.lock().expect("no panic").made.extend(made);
+        let topics = request
+            .topics
+            .into_iter()
+            .map(|topic| CreatableTopicResult {
+                name: topic.name,
+                ..Default::default()
+            });
+        CreateTopicsResponse {
+            topics: topics.collect(),
+            ..Default::default()
+        }
+    }
+
+    fn grow(&self, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+        let made = request.topics.iter().map(|topic| topic.count);
+        self.state.lock().expect("no panic").made.extend(made);
+        let results = request
+            .topics
+            .into_iter()
+            .map(|topic| CreatePartitionsTopicResult {
+                name: topic.name,
+                ..Default::default()
+            });
+        CreatePartitionsResponse {
+            results: results.collect(),
+            ..Default::default()
+        }
+    }
+
     fn metadata(&self, request: MetadataRequest) -> MetadataResponse {
-        let partitions = self.state.lock().expect("no panic").partitions;
+        const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+        let mut state = self.state.lock().expect("no panic");
+        let partitions = state.shown.pop_front().unwrap_or(state.partitions);
+        drop(state);
         let topic = request.topics.expect("a topic is asked for").remove(0);
         let partition = |partition_index| MetadataResponsePartition {
             partition_index,
@@ -212,6 +258,10 @@ impl Peer {
                 ..Default::default()
             }],
             topics: vec![MetadataResponseTopic {
+                error_code: match partitions {
+                    0 => UNKNOWN_TOPIC_OR_PARTITION,
+                    _ => 0,
+                },
                 name: topic.name,
                 topic_id: TOPIC_ID,
                 partitions: (0..partitions).map(partition).collect(),
@@ -260,20 +310,28 @@ impl Peer {
     }
 
     fn offsets(&self, request: &ListOffsetsRequest) -> ListOffsetsResponse {
-        let state = self.state.lock().expect("no panic");
+        let mut state = self.state.lock().expect("no panic");
+        let unled = state.unled > 0;
+        state.unled -= u32::from(unled);
         let topic = &request.topics[0];
         let offset = |partition: i32, timestamp: i64| match timestamp {
             -2 => 0,
             _ => state.end(partition),
         };
-        let partitions = topic
-            .partitions
-            .iter()
-            .map(|it| ListOffsetsPartitionResponse {
-                partition_index: it.partition_index,
-                offset: offset(it.partition_index, it.timestamp),
-                ..Default::default()
-            });
+        let partitions =
+            topic
+                .partitions
+                .iter()
+                .enumerate()
+                .map(|(place, it)| ListOffsetsPartitionResponse {
+                    partition_index: it.partition_index,
+                    error_code: match unled && place == 0 {
+                        true => NOT_LEADER,
+                        false => 0,
+                    },
+                    offset: offset(it.partition_index, it.timestamp),
+                    ..Default::default()
+                });
         ListOffsetsResponse {
             topics: vec![ListOffsetsTopicResponse {
                 name: topic.name.clone(),
@@ -350,6 +408,7 @@ fn api_versions() -> ApiVersionsResponse {
         ApiKey::Metadata,
         ApiKey::InitProducerId,
         ApiKey::CreateTopics,
+        ApiKey::CreatePartitions,
     ];
     ApiVersionsResponse {
         api_keys: keys.iter().map(|&key| api(key, key.api().max)).collect(),
