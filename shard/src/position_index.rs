@@ -1,27 +1,35 @@
-//! Where the partitions led here stand in the shard's table: by key, and by replica of a directory. An entry is a position, about
-//! ten bytes with its share of free room; what it is found by stays in the partition (`partition.rs`), once for both.
+//! Where partitions and topics stand in the shard's tables: by key, by replica of a directory, by topic id. An entry is a position, about
+//! ten bytes with its share of free room; what it is found by stays in the item (`partition.rs`), once for all. An index is many small
+//! tables, so that one of millions grows a little at a time.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use odradek_wal::ReplicaId;
-use slab::Slab;
+use odradek_wal::{ReplicaId, TopicId};
 use std::hash::{BuildHasher, Hash};
 
 use crate::command::PartitionKey;
 use crate::partition::Partition;
+use crate::shard::Topic;
+use crate::table::Table;
 
-/// Positions by what `Identity` takes from a partition.
+/// A table that doubles hashes all that it holds again: of two million, each holds two thousand.
+const TABLES: usize = 1_024;
+
+/// Positions by what `Identity` takes from an item.
 #[derive(Debug)]
-pub(crate) struct PartitionIndex<Identity> {
-    positions: HashTable<u32>,
+pub(crate) struct PositionIndex<Item, Identity> {
+    tables: Vec<HashTable<u32>>,
+    length: usize,
     hasher: FixedState,
-    identity: fn(&Partition) -> Identity,
+    identity: fn(&Item) -> Identity,
 }
 
-/// By topic id and number.
-pub(crate) type KeyIndex = PartitionIndex<PartitionKey>;
-/// By replica: of the partitions of one directory only.
-pub(crate) type ReplicaIndex = PartitionIndex<ReplicaId>;
+/// Partitions by topic id and number.
+pub(crate) type KeyIndex = PositionIndex<Partition, PartitionKey>;
+/// Partitions by replica: of one directory only.
+pub(crate) type ReplicaIndex = PositionIndex<Partition, ReplicaId>;
+/// Topics by id.
+pub(crate) type TopicIndex = PositionIndex<Topic, TopicId>;
 
 impl KeyIndex {
     pub(crate) fn by_key(hasher: FixedState) -> Self {
@@ -35,57 +43,67 @@ impl ReplicaIndex {
     }
 }
 
-impl<Identity: Copy + Eq + Hash> PartitionIndex<Identity> {
-    fn new(hasher: FixedState, identity: fn(&Partition) -> Identity) -> Self {
-        PartitionIndex {
-            positions: HashTable::new(),
+impl TopicIndex {
+    pub(crate) fn by_topic_id(hasher: FixedState) -> Self {
+        Self::new(hasher, |topic| topic.id)
+    }
+}
+
+/// Bits that the tables themselves look at neither first nor last.
+fn table_of(hash: u64) -> usize {
+    (hash >> 32) as usize % TABLES
+}
+
+impl<Item, Identity: Copy + Eq + Hash> PositionIndex<Item, Identity> {
+    fn new(hasher: FixedState, identity: fn(&Item) -> Identity) -> Self {
+        PositionIndex {
+            tables: Vec::new(),
+            length: 0,
             hasher,
             identity,
         }
     }
 
-    /// Makes room at once for so many more.
-    pub(crate) fn reserve(&mut self, partitions: &Slab<Partition>, more: usize) {
-        let (hasher, identity) = (&self.hasher, self.identity);
-        self.positions.reserve(more, |position| {
-            hasher.hash_one(identity(&partitions[*position as usize]))
-        });
-    }
-
     pub(crate) fn len(&self) -> usize {
-        self.positions.len()
+        self.length
     }
 
-    pub(crate) fn get(&self, partitions: &Slab<Partition>, wanted: &Identity) -> Option<u32> {
-        let found = self
-            .positions
-            .find(self.hasher.hash_one(wanted), |position| {
-                (self.identity)(&partitions[*position as usize]) == *wanted
-            });
+    pub(crate) fn get(&self, items: &Table<Item>, wanted: &Identity) -> Option<u32> {
+        let hash = self.hasher.hash_one(wanted);
+        let found = self.tables.get(table_of(hash))?.find(hash, |position| {
+            (self.identity)(&items[*position as usize]) == *wanted
+        });
         found.copied()
     }
 
-    /// Adds the partition at `position`, which is in the table and not in the index.
-    pub(crate) fn insert(&mut self, partitions: &Slab<Partition>, position: u32) {
+    /// Adds the item at `position`, which is in the table and not in the index.
+    pub(crate) fn insert(&mut self, items: &Table<Item>, position: u32) {
+        if self.tables.is_empty() {
+            self.tables.resize_with(TABLES, HashTable::new);
+        }
         let (hasher, identity) = (&self.hasher, self.identity);
-        let hash_of = |position: &u32| hasher.hash_one(identity(&partitions[*position as usize]));
+        let hash_of = |position: &u32| hasher.hash_one(identity(&items[*position as usize]));
         let hash = hash_of(&position);
-        self.positions.insert_unique(hash, position, hash_of);
+        self.tables[table_of(hash)].insert_unique(hash, position, hash_of);
+        self.length += 1;
     }
 
-    /// Takes the partition at `position` out; it is still in the table.
-    pub(crate) fn remove(&mut self, partitions: &Slab<Partition>, position: u32) {
+    /// Takes the item at `position` out; it is still in the table.
+    pub(crate) fn remove(&mut self, items: &Table<Item>, position: u32) {
         let hash = self
             .hasher
-            .hash_one((self.identity)(&partitions[position as usize]));
-        let found = self.positions.find_entry(hash, |other| *other == position);
-        if let Ok(entry) = found {
+            .hash_one((self.identity)(&items[position as usize]));
+        let Some(table) = self.tables.get_mut(table_of(hash)) else {
+            return;
+        };
+        if let Ok(entry) = table.find_entry(hash, |other| *other == position) {
             entry.remove();
+            self.length -= 1;
         }
     }
 
     /// All positions, in no order.
     pub(crate) fn positions(&self) -> impl Iterator<Item = u32> + '_ {
-        self.positions.iter().copied()
+        self.tables.iter().flat_map(|table| table.iter().copied())
     }
 }
