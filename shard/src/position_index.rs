@@ -64,6 +64,20 @@ impl<Item, Identity: Copy + Eq + Hash> PositionIndex<Item, Identity> {
         }
     }
 
+    /// Makes room at once for so many more, which fall into the tables about evenly.
+    pub(crate) fn reserve(&mut self, items: &Table<Item>, more: usize) {
+        if self.tables.is_empty() {
+            self.tables.resize_with(TABLES, HashTable::new);
+        }
+        let each = more / TABLES + more / TABLES / 8;
+        let (hasher, identity) = (&self.hasher, self.identity);
+        for table in &mut self.tables {
+            table.reserve(each, |position| {
+                hasher.hash_one(identity(&items[*position as usize]))
+            });
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.length
     }

@@ -181,7 +181,11 @@ impl Shard {
                     reason: reason.clone(),
                 });
             }
-            let directory = Directory::new(id, log, producers, shard.options.hash_seed);
+            let replicas = log.statistics().replicas as usize;
+            let mut directory = Directory::new(id, log, producers, shard.options.hash_seed);
+            // Most replicas that were recovered are placed again: look-ups that grow step by step would be hashed many times over.
+            directory.by_replica.reserve(&shard.partitions, replicas);
+            shard.index.reserve(&shard.partitions, replicas);
             shard.directories.push(directory);
         }
         shard

@@ -23,7 +23,7 @@ const PRODUCED_CONFIGS_MAX: usize = 10_000;
 /// Partitions that are turned into a shard's changes before it takes them, while nobody is served yet.
 const SLICE_PARTITIONS: usize = 4_096;
 /// The same in one turn while requests are served: a fraction of a millisecond's work.
-const TURN_PARTITIONS: usize = 128;
+const TURN_PARTITIONS: usize = 48;
 
 /// What each shard of this core is to do.
 type Changes = BTreeMap<u16, Vec<PartitionChange>>;

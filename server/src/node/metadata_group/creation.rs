@@ -19,7 +19,7 @@ use odradek_shard::RequestToken;
 use std::collections::VecDeque;
 
 /// Records of one turn, about: a fraction of a millisecond's work.
-const TURN_RECORDS: usize = 256;
+const TURN_RECORDS: usize = 96;
 
 /// A request that is being worked.
 struct Creation {

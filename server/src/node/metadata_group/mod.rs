@@ -568,19 +568,25 @@ impl MetadataGroup {
         if let Some((image, delta)) = self.controller.advance_committed(committed - 1) {
             self.collect(core, image, delta);
         }
-        let is_committed = |waiting: &Waiting| waiting.end <= committed;
-        if self.waiting.front().is_some_and(is_committed) {
-            self.publish(core);
-            self.answer_ready(core);
-        }
+        self.answer_ready(core);
     }
 
-    /// Answers what is committed and, as far as this core's shards go, carried out.
+    /// Answers what is committed and, as far as this core's shards go, carried out. This broker's own calls want the first alone.
     fn answer_ready(&mut self, core: &mut Core) {
         let committed = self.raft.high_watermark().unwrap_or(0);
+        if self
+            .waiting
+            .front()
+            .is_some_and(|first| first.end <= committed)
+        {
+            self.publish(core);
+        }
         let (sent, placed) = (self.sent_image, self.placed_image);
-        let is_ready =
-            |waiting: &Waiting| waiting.end <= committed && placed >= sent.min(waiting.end - 1);
+        let is_ready = |waiting: &Waiting| {
+            waiting.end <= committed
+                && (waiting.token.part == lifecycle::OWN_PART
+                    || placed >= sent.min(waiting.end - 1))
+        };
         while let Some(waiting) = self.waiting.pop_front_if(|first| is_ready(first)) {
             deliver(core, self, waiting.token, waiting.answer);
         }
