@@ -81,6 +81,64 @@ fn what_was_not_committed_is_forgotten_with_leadership() {
 }
 
 #[test]
+fn a_request_of_many_topics_is_decided_in_steps_of_whole_topics() {
+    let topic = |name: String| CreatableTopic {
+        name: name.into(),
+        num_partitions: 3,
+        replication_factor: 1,
+        ..CreatableTopic::default()
+    };
+    let mut topics: Vec<CreatableTopic> =
+        (0..50).map(|number| topic(format!("t.{number}"))).collect();
+    topics.push(topic("t_1".into()));
+    topics.push(topic("twice".into()));
+    topics.insert(0, topic("twice".into()));
+    let request = CreateTopicsRequest {
+        topics,
+        ..CreateTopicsRequest::default()
+    };
+    let answers = [usize::MAX, 10, 1].map(|records_max| {
+        let mut world = World::new(&[("metadata.version", 30)], &[]);
+        controller_support::command(&mut world, "register id=1");
+        controller_support::command(&mut world, "heartbeat");
+        let mut creation = world.controller.begin_topics(request.clone(), 7);
+        let (mut results, mut steps) = (Vec::new(), 0);
+        loop {
+            let step = world.controller.continue_topics(&mut creation, records_max);
+            // Every topic of a step comes whole: itself and its three partitions.
+            assert_eq!(step.records.len() % 4, 0);
+            assert!(step.records.len() <= records_max.saturating_add(3));
+            if !step.records.is_empty() {
+                let offset = world.next_offset;
+                world.next_offset += step.records.len() as i64;
+                let replayed = world
+                    .controller
+                    .replay_unpublished(&step.records, offset, 1);
+                replayed.unwrap();
+            }
+            steps += 1;
+            results.extend(step.results);
+            if step.done {
+                break;
+            }
+        }
+        assert_eq!(results.len(), creation.topics());
+        assert!(steps > 1 || records_max == usize::MAX);
+        world.controller.publish_replayed();
+        let committed = world.controller.advance_committed(world.next_offset - 1);
+        assert_eq!(committed.unwrap().0.topics.len(), 50);
+        let results = results.into_iter();
+        results
+            .map(|topic| (topic.name, topic.error_code, topic.num_partitions))
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(answers[0].len(), 52);
+    assert_eq!(answers[0][0].1, ErrorCode::InvalidRequest.code());
+    assert_eq!(answers[0][51].1, ErrorCode::InvalidTopicException.code());
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+}
+
+#[test]
 fn who_is_not_active_refuses() {
     let mut world = World::new(&[("metadata.version", 30)], &[]);
     world.controller.resign();

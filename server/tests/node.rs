@@ -14,6 +14,8 @@ mod shard_common;
 mod compaction;
 #[path = "node/controller_listener.rs"]
 mod controller_listener;
+#[path = "node/many_topics.rs"]
+mod many_topics;
 #[path = "node/metadata_encoding.rs"]
 mod metadata_encoding;
 #[path = "node/metadata_log.rs"]

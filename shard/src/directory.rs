@@ -15,7 +15,7 @@ use crate::command::Action;
 use crate::config::Durability;
 use crate::message::Message;
 use crate::partition::OffsetMove;
-use crate::partition_index::ReplicaIndex;
+use crate::position_index::ReplicaIndex;
 use crate::produce::Blocked;
 use crate::recovery::RecoveredProducers;
 use crate::shard::{Shard, Ticket};
@@ -189,7 +189,7 @@ impl Shard {
                 });
                 let message = Message::Damaged {
                     key: slot.map(|slot| self.partition(slot).key),
-                    topic: slot.map(|slot| self.topic_of(slot).name.clone()),
+                    topic: slot.map(|slot| self.topic_of(slot).name.as_str().into()),
                     first: first.0,
                     last: last.0,
                     place: format!("{file}, byte {position}"),

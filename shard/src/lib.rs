@@ -10,7 +10,7 @@ pub mod deadlines;
 pub mod group;
 pub mod message;
 pub mod partition;
-mod partition_index;
+mod position_index;
 pub mod producers;
 pub mod recovery;
 pub mod refusal;
@@ -30,6 +30,7 @@ mod produce;
 mod session_part;
 mod shard;
 mod strays;
+mod table;
 
 pub use command::{Action, Event, Reply, RequestToken};
 pub use config::{Durability, ShardOptions, TopicConfig};

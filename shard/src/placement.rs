@@ -74,7 +74,7 @@ impl Shard {
         if key.partition == 0 && create.config.cleanup.compact {
             self.statistics.topics_not_compacted += 1;
             self.message(Message::CompactionNotDone {
-                topic: create.topic_name.clone(),
+                topic: create.topic_name.as_str().into(),
             });
         }
         let partition = Partition {
@@ -155,22 +155,22 @@ impl Shard {
 
     fn topic_for(&mut self, create: &CreatePartition) -> u32 {
         let id = create.key.topic_id;
-        if let Some(topic) = self.topic_index.get(&id) {
-            return *topic;
+        if let Some(topic) = self.topic_index.get(&self.topics, &id) {
+            return topic;
         }
         let topic = Topic {
             id,
             name: create.topic_name.clone(),
             config: create.config.clone(),
-            partitions: Vec::new(),
+            partitions: SmallVec::new(),
         };
         let topic = self.topics.insert(topic) as u32;
-        self.topic_index.insert(id, topic);
+        self.topic_index.insert(&self.topics, topic);
         topic
     }
 
     fn configure_topic(&mut self, topic_id: TopicId, config: Arc<TopicConfig>) {
-        let Some(topic) = self.topic_index.get(&topic_id).copied() else {
+        let Some(topic) = self.topic_index.get(&self.topics, &topic_id) else {
             return;
         };
         let topic = &mut self.topics[topic as usize];
@@ -187,7 +187,8 @@ impl Shard {
         if is_compacted != was_compacted && self.slot_of(&first).is_some() {
             if is_compacted {
                 self.statistics.topics_not_compacted += 1;
-                self.message(Message::CompactionNotDone { topic: name });
+                let topic = name.as_str().into();
+                self.message(Message::CompactionNotDone { topic });
             } else {
                 self.statistics.topics_not_compacted -= 1;
             }
@@ -232,8 +233,8 @@ impl Shard {
         }
         topic.partitions.retain(|other| *other != slot);
         if topic.partitions.is_empty() {
-            let topic = self.topics.remove(partition.topic as usize);
-            self.topic_index.remove(&topic.id);
+            self.topic_index.remove(&self.topics, partition.topic);
+            self.topics.remove(partition.topic as usize);
         }
         self.delete_replica(directory, partition.replica, *key);
     }

@@ -13,10 +13,11 @@ use crate::config::ShardOptions;
 use crate::deadlines::Deadlines;
 use crate::directory::Directory;
 use crate::message::Message;
-use crate::partition_index::KeyIndex;
+use crate::position_index::{KeyIndex, TopicIndex};
 use crate::producers::{ProducerBatch, Producers};
 use crate::shard::{Shard, ShardStatistics};
 use crate::strays::Strays;
+use crate::table::Table;
 
 /// Hand this to `Log::recover` as its visitor, then to [`Shard::new`] with the log.
 #[derive(Debug)]
@@ -144,10 +145,10 @@ impl Shard {
         let mut shard = Shard {
             now,
             directories: Vec::with_capacity(logs.len()),
-            partitions: Slab::new(),
+            partitions: Table::new(),
             index: KeyIndex::by_key(hasher.clone()),
-            topics: Slab::new(),
-            topic_index: HashMap::with_hasher(hasher.clone()),
+            topics: Table::new(),
+            topic_index: TopicIndex::by_topic_id(hasher.clone()),
             produces: Slab::new(),
             deletes: Slab::new(),
             lists: Slab::new(),
@@ -167,7 +168,6 @@ impl Shard {
             statistics: ShardStatistics::default(),
             options,
         };
-        shard.make_room(&logs);
         for (directory, recovered) in logs.into_iter().enumerate() {
             let RecoveredLog {
                 directory: id,
@@ -183,19 +183,11 @@ impl Shard {
             }
             let replicas = log.statistics().replicas as usize;
             let mut directory = Directory::new(id, log, producers, shard.options.hash_seed);
+            // Most replicas that were recovered are placed again: look-ups that grow step by step would be hashed many times over.
             directory.by_replica.reserve(&shard.partitions, replicas);
+            shard.index.reserve(&shard.partitions, replicas);
             shard.directories.push(directory);
         }
         shard
-    }
-
-    /// Most replicas that were recovered are placed again: tables that grow with them step by step would be copied many times over.
-    fn make_room(&mut self, logs: &[RecoveredLog]) {
-        let replicas: usize = logs
-            .iter()
-            .map(|recovered| recovered.log.statistics().replicas as usize)
-            .sum();
-        self.partitions.reserve(replicas);
-        self.index.reserve(&self.partitions, replicas);
     }
 }

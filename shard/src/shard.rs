@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use odradek_protocol::StrBytes;
 use odradek_wal::{DirectoryId, Now, Offset, ReplicaId, TopicId};
 use slab::Slab;
+use smallvec::SmallVec;
 
 use crate::admin::PendingDelete;
 use crate::command::{Action, Event, PartitionKey, Reply, RequestToken, SessionKey};
@@ -21,19 +23,20 @@ use crate::directory::Directory;
 use crate::message::Message;
 use crate::offsets::PendingList;
 use crate::partition::Partition;
-use crate::partition_index::KeyIndex;
+use crate::position_index::{KeyIndex, TopicIndex};
 use crate::produce::PendingProduce;
 use crate::session_part::FetchPart;
 use crate::strays::Strays;
+use crate::table::Table;
 
 /// A topic as far as this shard holds partitions of it.
 #[derive(Debug)]
 pub(crate) struct Topic {
     pub(crate) id: TopicId,
-    pub(crate) name: Arc<str>,
+    pub(crate) name: StrBytes,
     pub(crate) config: Arc<TopicConfig>,
     /// Positions of its partitions in the shard's table.
-    pub(crate) partitions: Vec<u32>,
+    pub(crate) partitions: SmallVec<[u32; 4]>,
 }
 
 /// What a deadline is for.
@@ -107,10 +110,10 @@ pub struct Shard {
     pub(crate) options: ShardOptions,
     pub(crate) now: Now,
     pub(crate) directories: Vec<Directory>,
-    pub(crate) partitions: Slab<Partition>,
+    pub(crate) partitions: Table<Partition>,
     pub(crate) index: KeyIndex,
-    pub(crate) topics: Slab<Topic>,
-    pub(crate) topic_index: HashMap<TopicId, u32, FixedState>,
+    pub(crate) topics: Table<Topic>,
+    pub(crate) topic_index: TopicIndex,
     pub(crate) produces: Slab<PendingProduce>,
     pub(crate) deletes: Slab<PendingDelete>,
     pub(crate) lists: Slab<PendingList>,
@@ -272,7 +275,7 @@ impl Shard {
         let mut keys: Vec<PartitionKey> = self
             .partitions
             .iter()
-            .map(|(_, partition)| partition.key)
+            .map(|partition| partition.key)
             .collect();
         keys.sort_unstable();
         keys

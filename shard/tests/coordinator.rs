@@ -187,7 +187,7 @@ fn offsets_of_a_deleted_topic_are_forgotten_durably() {
     node.settle();
     assert_eq!(committed(&mut node, token), Some(0));
     node.metadata(vec![PartitionChange::TopicDeleted {
-        topic_name: std::sync::Arc::from("topic"),
+        topic_name: "topic".into(),
     }]);
     node.settle();
     assert_eq!(fetched(&mut node), -1);

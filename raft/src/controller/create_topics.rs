@@ -1,5 +1,7 @@
-//! CreateTopics, versions 2-7. Everything of one request becomes one batch, or nothing does. Not done: create.topic.policy (no plug-ins)
-//! and the controller mutation quota (KIP-599).
+//! CreateTopics, versions 2-7, worked a few topics at a time: [`TopicCreation`] is a request on its way. What is due so far becomes
+//! batches of whole topics, so that a request of thousands of them keeps nobody waiting; a request that could need too many records in
+//! all is judged at once, and done whole or not at all. Not done: create.topic.policy (no plug-ins) and the controller mutation quota
+//! (KIP-599).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +15,7 @@ use odradek_protocol::metadata_records::{
 use odradek_protocol::{ErrorCode, StrBytes, Uuid};
 
 use super::options::{CallContext, ControllerResult, OPERATION_RECORDS_MAX, Refusal};
-use super::topic_names::{colliding_topic, names_collide, validate_topic_name};
+use super::topic_names::{colliding_topic, folded, validate_topic_name};
 use super::{QuorumController, placement};
 use crate::configs::{ConfigLayers, ConfigMap, Scope, shown_definitions, validate_topic_configs};
 use crate::image::{ConfigResource, directory_id, resource_type};
@@ -30,85 +32,196 @@ struct NewTopic {
     configs: ConfigMap,
 }
 
+/// A CreateTopics request that is being worked. Between two steps the controller may do other things; the records of a step are
+/// appended and replayed before the next, so that each finds the topics of those before in the image.
+#[derive(Debug)]
+pub struct TopicCreation {
+    request: CreateTopicsRequest,
+    /// Place in the request of the next topic to be looked at.
+    next: usize,
+    /// Names that come more than once, and whether they were taken up.
+    repeated: BTreeMap<StrBytes, bool>,
+    /// How many names there are.
+    names: usize,
+    /// Names with dots or underscores of topics found good, by what makes them collide.
+    folded: BTreeMap<String, StrBytes>,
+    records_left: usize,
+    /// Whether all is decided in one step, since it may turn out to be too much.
+    whole: bool,
+    /// Whether a topic without configs of its own is allowed by what the broker sets.
+    plain_configs: Option<Result<(), Refusal>>,
+    shows_configs: bool,
+    shared_configs: Vec<CreatableTopicConfigs>,
+}
+
+/// What one step of a [`TopicCreation`] came to.
+#[derive(Debug, Default)]
+pub struct CreationStep {
+    /// Records to append; those of one step may be parted between topics only.
+    pub records: Vec<MetadataRecord>,
+    /// The outcome of each topic, in the order of the request. Where `configs` is null, they are [`TopicCreation::shared_configs`].
+    pub results: Vec<CreatableTopicResult>,
+    /// Whether it was the last step.
+    pub done: bool,
+}
+
+impl TopicCreation {
+    /// How many topics the response will name: each name once.
+    pub fn topics(&self) -> usize {
+        self.names
+    }
+
+    /// The configs of every topic that sets none itself, as version 5 and later show them (KIP-525).
+    pub fn shared_configs(&self) -> &[CreatableTopicConfigs] {
+        &self.shared_configs
+    }
+}
+
 impl QuorumController {
-    /// Creates topics, or with `validate_only` tells what would happen.
+    /// Creates topics in one step, or with `validate_only` tells what would happen.
     pub fn create_topics(
         &mut self,
         request: &CreateTopicsRequest,
         context: &CallContext,
     ) -> ControllerResult<CreateTopicsResponse> {
-        let mut results: BTreeMap<&str, Result<NewTopic, Refusal>> = BTreeMap::new();
-        let mut order: Vec<&str> = Vec::new();
-        let repeated = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
-        let mut records_left = OPERATION_RECORDS_MAX;
-        for topic in &request.topics {
-            let name = topic.name.as_str();
-            if results.contains_key(name) {
-                continue;
+        let mut creation = self.begin_topics(request.clone(), context.api_version);
+        let step = self.continue_topics(&mut creation, usize::MAX);
+        let mut topics = step.results;
+        for topic in &mut topics {
+            topic
+                .configs
+                .get_or_insert_with(|| creation.shared_configs.clone());
+        }
+        let response = CreateTopicsResponse {
+            topics,
+            ..CreateTopicsResponse::default()
+        };
+        ControllerResult::atomic(step.records, response)
+    }
+
+    /// Takes up a request; [`QuorumController::continue_topics`] works it.
+    pub fn begin_topics(&self, request: CreateTopicsRequest, api_version: i16) -> TopicCreation {
+        let mut names: Vec<&StrBytes> = request.topics.iter().map(|topic| &topic.name).collect();
+        names.sort_unstable();
+        let repeated = names.windows(2).filter(|pair| pair[0] == pair[1]);
+        let repeated = repeated.map(|pair| (pair[0].clone(), false)).collect();
+        names.dedup();
+        let names = names.len();
+        let shows_configs = api_version >= 5;
+        let mut creation = TopicCreation {
+            next: 0,
+            repeated,
+            names,
+            folded: BTreeMap::new(),
+            records_left: OPERATION_RECORDS_MAX,
+            whole: self.records_at_most(&request) > OPERATION_RECORDS_MAX,
+            plain_configs: None,
+            shows_configs,
+            shared_configs: Vec::new(),
+            request,
+        };
+        if shows_configs {
+            creation.shared_configs = self.shown_configs(&ConfigMap::new());
+        }
+        creation
+    }
+
+    /// Looks at more topics of the request until about `records_max` records are due.
+    pub fn continue_topics(
+        &mut self,
+        creation: &mut TopicCreation,
+        records_max: usize,
+    ) -> CreationStep {
+        let mut step = CreationStep::default();
+        let records_max = if creation.whole {
+            usize::MAX
+        } else {
+            records_max
+        };
+        while let Some(topic) = creation.request.topics.get(creation.next) {
+            if step.records.len() >= records_max || step.results.len() >= records_max {
+                break;
             }
-            let result = if repeated.contains(name) {
-                Err(Refusal::new(
-                    ErrorCode::InvalidRequest,
-                    "Duplicate topic name.",
-                ))
-            } else {
-                self.new_topic(topic, &results, records_left)
+            let topic = topic.clone();
+            creation.next += 1;
+            let result = match creation.repeated.get_mut(&topic.name) {
+                Some(true) => continue,
+                Some(taken_up) => {
+                    *taken_up = true;
+                    Err(Refusal::new(
+                        ErrorCode::InvalidRequest,
+                        "Duplicate topic name.",
+                    ))
+                }
+                None => self.new_topic(&topic, creation),
             };
-            if let Ok(topic) = &result {
-                records_left -= topic.records.len();
-            }
             if matches!(&result, Err(refusal) if refusal.code == ErrorCode::PolicyViolation) {
                 // Too much in all: nothing of the request is done, so that it is done once or not at all.
-                return refuse_all(request, &Refusal::too_large());
+                return refuse_all(&creation.request, &Refusal::too_large());
             }
-            order.push(name);
-            results.insert(name, result);
-        }
-        let mut records = Vec::new();
-        let mut response = CreateTopicsResponse::default();
-        for name in order {
-            let result = results
-                .remove(name)
-                .expect("one was inserted for each name");
-            response
-                .topics
-                .push(self.create_result(name, &result, context));
+            let shown = creation.shows_configs;
+            step.results
+                .push(self.create_result(&topic.name, &result, shown));
             if let Ok(topic) = result {
-                records.extend(topic.records);
+                creation.records_left -= topic.records.len();
+                step.records.extend(topic.records);
             }
         }
-        if request.validate_only {
-            records.clear();
+        if creation.request.validate_only {
+            step.records.clear();
         }
-        ControllerResult::atomic(records, response)
+        step.done = creation.next == creation.request.topics.len();
+        step
+    }
+
+    /// The records of a request whose topics are all found good.
+    fn records_at_most(&self, request: &CreateTopicsRequest) -> usize {
+        let default_partitions = self.default_partitions();
+        let of_topic = |topic: &CreatableTopic| {
+            let partitions = match topic.num_partitions {
+                -1 if topic.assignments.is_empty() => default_partitions,
+                count => i64::from(count),
+            };
+            let partitions = usize::try_from(partitions).unwrap_or(0);
+            1 + topic.configs.len() + partitions.max(topic.assignments.len())
+        };
+        request
+            .topics
+            .iter()
+            .map(of_topic)
+            .fold(0, usize::saturating_add)
+    }
+
+    fn default_partitions(&self) -> i64 {
+        let layers = self.config_layers(None);
+        layers.broker_number("num.partitions").unwrap_or(1)
     }
 
     fn new_topic(
         &mut self,
         topic: &CreatableTopic,
-        others: &BTreeMap<&str, Result<NewTopic, Refusal>>,
-        records_left: usize,
+        creation: &mut TopicCreation,
     ) -> Result<NewTopic, Refusal> {
         self.check_active()?;
         let name = topic.name.as_str();
         self.check_new_name(name)?;
-        let twin = others
-            .iter()
-            .find(|(other, result)| result.is_ok() && names_collide(other, name));
-        if let Some((other, _)) = twin {
+        let folded = folded(name);
+        if let Some(other) = folded.as_ref().and_then(|name| creation.folded.get(name)) {
             return Err(collision(name, other));
         }
-        let configs = self.new_topic_configs(topic)?;
+        let configs = self.new_topic_configs(topic, creation)?;
+        let records_left = creation.records_left;
         let replicas = self.new_topic_replicas(topic, records_left)?;
         let id = self.random.uuid();
-        let mut records = vec![
+        let mut records = Vec::with_capacity(1 + configs.len() + replicas.len());
+        records.push(
             TopicRecord {
                 name: topic.name.detached(),
                 topic_id: id,
                 ..TopicRecord::default()
             }
             .into(),
-        ];
+        );
         // Configs before partitions: a broker that applies the first partition already knows how to keep it.
         records.extend(configs.iter().map(|(key, value)| {
             MetadataRecord::Config(ConfigRecord {
@@ -126,6 +239,9 @@ impl QuorumController {
         }
         if records.len() > records_left {
             return Err(Refusal::too_large());
+        }
+        if let Some(folded) = folded {
+            creation.folded.insert(folded, topic.name.clone());
         }
         Ok(NewTopic {
             id,
@@ -156,8 +272,18 @@ impl QuorumController {
         }
     }
 
-    fn new_topic_configs(&self, topic: &CreatableTopic) -> Result<ConfigMap, Refusal> {
+    fn new_topic_configs(
+        &self,
+        topic: &CreatableTopic,
+        creation: &mut TopicCreation,
+    ) -> Result<ConfigMap, Refusal> {
         let mut configs = ConfigMap::new();
+        if topic.configs.is_empty() {
+            let judged = creation
+                .plain_configs
+                .get_or_insert_with(|| self.check_topic_configs(&configs));
+            return judged.clone().map(|()| configs);
+        }
         for config in &topic.configs {
             let Some(value) = &config.value else {
                 return Err(Refusal::new(
@@ -170,12 +296,16 @@ impl QuorumController {
             };
             configs.insert(config.name.detached(), value.detached());
         }
+        self.check_topic_configs(&configs)?;
+        Ok(configs)
+    }
+
+    fn check_topic_configs(&self, configs: &ConfigMap) -> Result<(), Refusal> {
         let values = configs
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()));
         validate_topic_configs(values, &self.config_layers(None), self.options.topic_limits)
-            .map_err(|refusal| Refusal::new(ErrorCode::InvalidConfig, refusal.to_string()))?;
-        Ok(configs)
+            .map_err(|refusal| Refusal::new(ErrorCode::InvalidConfig, refusal.to_string()))
     }
 
     fn new_topic_replicas(
@@ -198,13 +328,13 @@ impl QuorumController {
                 "Number of partitions was set to an invalid non-positive value.",
             ));
         }
-        let layers = self.config_layers(None);
         let partitions = match topic.num_partitions {
-            -1 => layers.broker_number("num.partitions").unwrap_or(1),
+            -1 => self.default_partitions(),
             count => i64::from(count),
         };
         let replication_factor = match topic.replication_factor {
-            -1 => layers
+            -1 => self
+                .config_layers(None)
                 .broker_number("default.replication.factor")
                 .unwrap_or(1),
             factor => i64::from(factor),
@@ -351,25 +481,26 @@ impl QuorumController {
 
     fn create_result(
         &self,
-        name: &str,
+        name: &StrBytes,
         result: &Result<NewTopic, Refusal>,
-        context: &CallContext,
+        shows_configs: bool,
     ) -> CreatableTopicResult {
         match result {
             Err(refusal) => CreatableTopicResult {
-                name: StrBytes::from(name),
+                name: name.clone(),
                 error_code: refusal.code.code(),
                 error_message: refusal.text(),
                 ..CreatableTopicResult::default()
             },
             Ok(topic) => CreatableTopicResult {
-                name: StrBytes::from(name),
+                name: name.clone(),
                 topic_id: topic.id,
                 error_code: ErrorCode::None.code(),
                 error_message: None,
                 num_partitions: topic.partitions,
                 replication_factor: topic.replication_factor,
-                configs: (context.api_version >= 5).then(|| self.shown_configs(&topic.configs)),
+                configs: (shows_configs && !topic.configs.is_empty())
+                    .then(|| self.shown_configs(&topic.configs)),
                 ..CreatableTopicResult::default()
             },
         }
@@ -423,26 +554,17 @@ fn collision(name: &str, other: &str) -> Refusal {
     )
 }
 
-fn refuse_all(
-    request: &CreateTopicsRequest,
-    refusal: &Refusal,
-) -> ControllerResult<CreateTopicsResponse> {
-    let names: BTreeSet<&str> = request
-        .topics
-        .iter()
-        .map(|topic| topic.name.as_str())
-        .collect();
-    let topics = names
-        .into_iter()
-        .map(|name| CreatableTopicResult {
-            name: StrBytes::from(name),
-            error_code: refusal.code.code(),
-            error_message: refusal.text(),
-            ..CreatableTopicResult::default()
-        })
-        .collect();
-    ControllerResult::unchanged(CreateTopicsResponse {
-        topics,
-        ..CreateTopicsResponse::default()
-    })
+fn refuse_all(request: &CreateTopicsRequest, refusal: &Refusal) -> CreationStep {
+    let names: BTreeSet<&StrBytes> = request.topics.iter().map(|topic| &topic.name).collect();
+    let results = names.into_iter().map(|name| CreatableTopicResult {
+        name: name.clone(),
+        error_code: refusal.code.code(),
+        error_message: refusal.text(),
+        ..CreatableTopicResult::default()
+    });
+    CreationStep {
+        records: Vec::new(),
+        results: results.collect(),
+        done: true,
+    }
 }

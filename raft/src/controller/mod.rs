@@ -36,6 +36,7 @@ use odradek_protocol::ErrorCode;
 use odradek_protocol::metadata_records::MetadataRecord;
 
 pub use activation::bootstrap_records;
+pub use create_topics::{CreationStep, TopicCreation};
 pub use features::{SUPPORTED_FEATURES, SupportedFeature};
 pub use options::{
     CallContext, ControllerOptions, ControllerResult, OPERATION_RECORDS_MAX, Refusal,
@@ -104,22 +105,42 @@ impl QuorumController {
         base_offset: i64,
         epoch: i32,
     ) -> Result<(), ApplyError> {
+        self.replay_unpublished(records, base_offset, epoch)?;
+        // Inside a transaction there is nothing to publish; its last batch publishes all of it.
+        self.publish_replayed();
+        Ok(())
+    }
+
+    /// As [`QuorumController::replay`], of a batch that others follow at once, or of the same operation: its image comes with theirs, since
+    /// every image given out makes the next changes copy what they touch. [`QuorumController::publish_replayed`] is due after the last.
+    pub fn replay_unpublished(
+        &mut self,
+        records: &[MetadataRecord],
+        base_offset: i64,
+        epoch: i32,
+    ) -> Result<(), ApplyError> {
         for (offset, record) in (base_offset..).zip(records) {
             self.builder.apply(record, offset, epoch)?;
-        }
-        // Inside a transaction there is nothing to publish; its last batch publishes all of it.
-        if let Some((image, delta)) = self.builder.publish() {
-            self.pending.push_back(Pending { image, delta });
         }
         Ok(())
     }
 
-    /// Moves past batches that hold no metadata record (control batches), up to and with `offset`.
-    pub fn skip(&mut self, offset: i64, epoch: i32) {
-        self.builder.set_position(offset, epoch);
+    /// Makes an image of what was replayed unpublished, where no batch follows that would.
+    pub fn publish_replayed(&mut self) {
         if let Some((image, delta)) = self.builder.publish() {
             self.pending.push_back(Pending { image, delta });
         }
+    }
+
+    /// Moves past batches that hold no metadata record (control batches), up to and with `offset`.
+    pub fn skip(&mut self, offset: i64, epoch: i32) {
+        self.skip_unpublished(offset, epoch);
+        self.publish_replayed();
+    }
+
+    /// As [`QuorumController::skip`], when other batches follow at once.
+    pub fn skip_unpublished(&mut self, offset: i64, epoch: i32) {
+        self.builder.set_position(offset, epoch);
     }
 
     /// Takes everything up to and with `offset` for committed: the newest committed image and what changed since the one given out

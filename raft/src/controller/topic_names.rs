@@ -38,6 +38,11 @@ pub fn validate_topic_name(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What is the same for all names that collide with this one; nothing when it has neither dot nor underscore, since it collides with none.
+pub(super) fn folded(name: &str) -> Option<String> {
+    name.contains(['.', '_']).then(|| name.replace('.', "_"))
+}
+
 /// Whether two names are the same but for dots and underscores.
 pub fn names_collide(left: &str, right: &str) -> bool {
     let fold = |byte: u8| if byte == b'.' { b'_' } else { byte };

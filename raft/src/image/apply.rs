@@ -135,16 +135,14 @@ impl MetadataBuilder {
     }
 
     fn create_topic(&mut self, name: &str, id: Uuid, offset: i64) -> Result<(), ApplyError> {
-        let topics = &self.topics.image;
-        if topics.by_name(name).is_some() || topics.by_id(id).is_some() {
-            return Err(ApplyError::TopicExists {
-                offset,
-                name: name.to_string(),
-                id,
-            });
+        if self.topics.create_topic(name, id) {
+            return Ok(());
         }
-        self.topics.create_topic(name, id);
-        Ok(())
+        Err(ApplyError::TopicExists {
+            offset,
+            name: name.to_string(),
+            id,
+        })
     }
 
     fn remove_topic(&mut self, id: Uuid, offset: i64) -> Result<(), ApplyError> {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 use odradek_protocol::{StrBytes, Uuid};
 
 use super::topics::TopicsImage;
@@ -54,8 +56,8 @@ pub struct DeletedTopic {
 /// Changes of topics and partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicsDelta {
-    /// Ids of new topics.
-    pub created: BTreeSet<Uuid>,
+    /// Ids of new topics; asked for, never listed, so that their order is nobody's matter.
+    pub created: HashSet<Uuid, FixedState>,
     /// Topics that are gone, in the order they went.
     pub deleted: Vec<DeletedTopic>,
     /// New and changed partitions, ordered by topic index and number, each once.

@@ -1,10 +1,11 @@
 //! An ordered map whose clones share memory: sorted leaves behind `Arc` below one level of fence keys. Look-up is two binary searches; the
-//! first change of a leaf after a clone copies that leaf. The image finds topics by name and by id in it (`topics.rs`).
+//! first change of a leaf after a clone copies that leaf: leaves are small, since new ids fall into them at random. The image finds topics by name and by id in it (`topics.rs`).
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-const LEAF_ITEMS_MAX: usize = 512;
+const LEAF_ITEMS_MAX: usize = 128;
 
 type Leaf<K, V> = Arc<Vec<(K, V)>>;
 
@@ -57,6 +58,17 @@ impl<K: Ord + Clone, V: Clone> SortedChunks<K, V> {
         Some(&leaf[index].1)
     }
 
+    /// The value of the key that `order` finds equal, for keys that are quicker to compare than to borrow: how a key stands to the wanted one.
+    pub fn get_by(&self, order: impl Fn(&K) -> Ordering) -> Option<&V> {
+        let after = self
+            .top
+            .fences
+            .partition_point(|fence| order(fence).is_le());
+        let leaf = &self.top.leaves[after.checked_sub(1)?];
+        let index = leaf.binary_search_by(|(known, _)| order(known)).ok()?;
+        Some(&leaf[index].1)
+    }
+
     /// Sets `key`; the value it had, if any.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let leaf_index = self.leaf_of(&key);
@@ -65,16 +77,19 @@ impl<K: Ord + Clone, V: Clone> SortedChunks<K, V> {
             self.length += 1;
             if top.leaves.is_empty() {
                 top.fences.push(key.clone());
-                top.leaves.push(Arc::new(vec![(key, value)]));
+                top.leaves.push(new_leaf((key, value)));
             } else {
                 top.fences[0] = key.clone();
-                Arc::make_mut(&mut top.leaves[0]).insert(0, (key, value));
-                top.split_if_full(0);
+                if top.leaves[0].len() >= LEAF_ITEMS_MAX {
+                    top.insert_in_half(0, 0, (key, value));
+                } else {
+                    changeable(&mut top.leaves[0]).insert(0, (key, value));
+                }
             }
             return None;
         };
         let is_last = leaf_index + 1 == top.leaves.len();
-        let leaf = Arc::make_mut(&mut top.leaves[leaf_index]);
+        let leaf = changeable(&mut top.leaves[leaf_index]);
         match leaf.binary_search_by(|(known, _)| known.cmp(&key)) {
             Ok(index) => Some(std::mem::replace(&mut leaf[index].1, value)),
             Err(index) => {
@@ -82,10 +97,11 @@ impl<K: Ord + Clone, V: Clone> SortedChunks<K, V> {
                 if is_last && index == leaf.len() && leaf.len() >= LEAF_ITEMS_MAX {
                     // Keys that come in order, as from a snapshot, fill leaves instead of halving them.
                     top.fences.push(key.clone());
-                    top.leaves.push(Arc::new(vec![(key, value)]));
+                    top.leaves.push(new_leaf((key, value)));
+                } else if leaf.len() >= LEAF_ITEMS_MAX {
+                    top.insert_in_half(leaf_index, index, (key, value));
                 } else {
                     leaf.insert(index, (key, value));
-                    top.split_if_full(leaf_index);
                 }
                 None
             }
@@ -102,7 +118,7 @@ impl<K: Ord + Clone, V: Clone> SortedChunks<K, V> {
             .binary_search_by(|(known, _)| known.borrow().cmp(key))
             .ok()?;
         let top = Arc::make_mut(&mut self.top);
-        let leaf = Arc::make_mut(&mut top.leaves[leaf_index]);
+        let leaf = changeable(&mut top.leaves[leaf_index]);
         let (_, value) = leaf.remove(index);
         if leaf.is_empty() {
             top.leaves.remove(leaf_index);
@@ -156,13 +172,34 @@ impl<K: Ord + Clone, V: Clone> SortedChunks<K, V> {
 }
 
 impl<K: Ord + Clone, V: Clone> Top<K, V> {
-    fn split_if_full(&mut self, leaf_index: usize) {
-        if self.leaves[leaf_index].len() <= LEAF_ITEMS_MAX {
-            return;
+    /// Parts a full leaf in two and puts an item where it stood in the whole.
+    fn insert_in_half(&mut self, leaf_index: usize, index: usize, item: (K, V)) {
+        let leaf = changeable(&mut self.leaves[leaf_index]);
+        let middle = leaf.len() / 2;
+        let mut upper = Vec::with_capacity(LEAF_ITEMS_MAX);
+        upper.extend(leaf.drain(middle..));
+        match index.checked_sub(middle) {
+            Some(index) if index > 0 => upper.insert(index, item),
+            _ => leaf.insert(index, item),
         }
-        let leaf = Arc::make_mut(&mut self.leaves[leaf_index]);
-        let upper = leaf.split_off(leaf.len() / 2);
         self.fences.insert(leaf_index + 1, upper[0].0.clone());
         self.leaves.insert(leaf_index + 1, Arc::new(upper));
     }
+}
+
+fn new_leaf<K, V>(item: (K, V)) -> Leaf<K, V> {
+    let mut items = Vec::with_capacity(LEAF_ITEMS_MAX);
+    items.push(item);
+    Arc::new(items)
+}
+
+/// A leaf to be changed, copied when a clone shares it. All leaves have room for as many items as one may hold and no more: a vector that
+/// grows by itself would double.
+fn changeable<K: Clone, V: Clone>(leaf: &mut Leaf<K, V>) -> &mut Vec<(K, V)> {
+    if Arc::get_mut(leaf).is_none() {
+        let mut copy = Vec::with_capacity(LEAF_ITEMS_MAX);
+        copy.extend_from_slice(leaf);
+        *leaf = Arc::new(copy);
+    }
+    Arc::get_mut(leaf).expect("nobody else has what was just made")
 }

@@ -65,8 +65,8 @@ impl TopicsBuilder {
         Some(index)
     }
 
-    /// Adds a topic without partitions. The name must be free, and so must the id.
-    pub(super) fn create_topic(&mut self, name: &str, id: Uuid) {
+    /// Adds a topic without partitions; false when its name or id was taken, and then this copy is spoilt.
+    pub(super) fn create_topic(&mut self, name: &str, id: Uuid) -> bool {
         let name = StrBytes::from(name.to_string());
         let entry = TopicEntry {
             name: name.clone(),
@@ -83,12 +83,9 @@ impl TopicsBuilder {
         };
         let by_name = self.image.by_name.insert(name, index);
         let by_id = self.image.by_id.insert(id, index);
-        assert!(
-            by_name.is_none() && by_id.is_none(),
-            "the caller checked that name and id are free"
-        );
         self.last = Some((id, index));
         self.delta.created.insert(id);
+        by_name.is_none() && by_id.is_none()
     }
 
     /// Sets a partition, new or known, and notes the change. `index` is that of a live topic.

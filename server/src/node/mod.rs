@@ -41,7 +41,7 @@ use odradek_shard::command::SessionKey;
 use odradek_shard::sessions::SessionCache;
 use odradek_shard::{Event as ShardEvent, RequestToken, Shard};
 use pending::Pending;
-use placement::TopicConfigs;
+use placement::{Placements, TopicConfigs};
 use request::RequestMeta;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,6 +52,9 @@ const HELD_FRAMES_MAX: usize = 4096;
 /// Logs want a tick this often while something happens, and for a while after it (their seal).
 const LOG_TICK_US: u64 = 50_000;
 const LOGS_BUSY_US: u64 = 500_000;
+
+/// Metadata work gives way to requests for at most this long.
+const TURN_WAIT_US_MAX: u64 = 1_000;
 
 /// What shards and logs count goes to the metrics this often.
 const STATISTICS_INTERVAL_US: u64 = 1_000_000;
@@ -99,6 +102,7 @@ pub struct Core {
     pub(crate) metrics: Arc<CoreMetrics>,
     pub(crate) image: Arc<MetadataImage>,
     pub(crate) topic_configs: TopicConfigs,
+    pub(crate) placements: Placements,
     pub(crate) sessions: SessionCache,
     pub(crate) unresolved: HashMap<i32, Vec<Unresolved>, FixedState>,
     pub(crate) shards: Vec<OwnedShard>,
@@ -106,7 +110,7 @@ pub struct Core {
     connections: HashMap<ConnectionId, Connection, FixedState>,
     pub(crate) pending: HashMap<u64, Pending<Gather>, FixedState>,
     next_request: u64,
-    serving: bool,
+    pub(crate) serving: bool,
     held: VecDeque<(ConnectionId, Bytes)>,
     pub(crate) producer_ids: api::init_producer_id::ProducerIds,
     pub(crate) telemetry: telemetry::Telemetry,
@@ -115,6 +119,10 @@ pub struct Core {
     work: VecDeque<Work>,
     /// Something was given to a shard since the last commit.
     commit_due: bool,
+    /// Frames or disk completions came in this turn: what can wait leaves it to them.
+    turn_was_busy: bool,
+    /// When work that can wait last had a turn.
+    worked_us: u64,
     logs_busy_until_us: u64,
     ticked_us: u64,
     statistics_due_us: u64,
@@ -162,6 +170,7 @@ impl Core {
             metrics: parts.metrics,
             image: parts.image,
             topic_configs: TopicConfigs::default(),
+            placements: Placements::default(),
             sessions,
             unresolved: HashMap::with_hasher(hasher.clone()),
             shards: parts.shards,
@@ -177,6 +186,8 @@ impl Core {
             closing: Closing::default(),
             work: VecDeque::new(),
             commit_due: false,
+            turn_was_busy: false,
+            worked_us: 0,
             logs_busy_until_us: 0,
             ticked_us: 0,
             statistics_due_us: 0,
@@ -495,7 +506,7 @@ impl Core {
             Mail::TelemetryReply { token, answer } => {
                 dispatch::telemetry_reply(self, token, answer)
             }
-            Mail::Image(update) => placement::on_image(self, &update),
+            Mail::Image(update) => placement::on_image(self, update),
             Mail::Serve => self.serve(),
             Mail::DirectoryOffline { directory } => {
                 metadata_group::on_directory_offline(self, directory)
@@ -519,6 +530,32 @@ impl Core {
                 )));
             }
         });
+    }
+
+    /// Whether topics are being created, or an image is being placed.
+    fn has_turns(&self) -> bool {
+        let creates = self
+            .metadata_group
+            .as_ref()
+            .is_some_and(|group| group.has_turns());
+        creates || self.placements.has_work()
+    }
+
+    /// Metadata work in pieces: after what clients and disks brought, unless it has waited for long.
+    fn take_turn(&mut self) {
+        let busy = std::mem::take(&mut self.turn_was_busy);
+        let waited_us = self.now.monotonic_us.saturating_sub(self.worked_us);
+        if !self.has_turns() || (busy && waited_us < TURN_WAIT_US_MAX) {
+            return;
+        }
+        self.worked_us = self.now.monotonic_us;
+        // What is decided is placed first, so that what waits to be placed stays bounded.
+        if self.placements.has_work() {
+            placement::turn(self);
+        } else {
+            metadata_group::turn(self);
+        }
+        self.run_work();
     }
 
     fn wal_now(&self) -> odradek_wal::Now {
@@ -546,6 +583,7 @@ impl Core {
     }
 
     fn close_logs(&mut self) {
+        self.placements.give_up();
         let logs: usize = self
             .shards
             .iter()
@@ -635,10 +673,16 @@ impl Machine for Core {
                 peer,
                 listener,
             } => self.on_opened(connection, peer, listener),
-            MachineEvent::Frame { connection, frame } => self.on_frame(connection, frame),
+            MachineEvent::Frame { connection, frame } => {
+                self.turn_was_busy = true;
+                self.on_frame(connection, frame);
+            }
             MachineEvent::ConnectionClosed { connection } => self.on_closed(connection),
             MachineEvent::SendQueueDrained { .. } => {}
-            MachineEvent::Disk { log, id, result } => self.on_disk(log, id, result),
+            MachineEvent::Disk { log, id, result } => {
+                self.turn_was_busy = true;
+                self.on_disk(log, id, result);
+            }
             MachineEvent::Mail { mail, .. } => self.on_mail(mail),
             MachineEvent::Background { token, result } => {
                 if token & telemetry::BACKGROUND_TOKEN == 0 {
@@ -667,7 +711,8 @@ impl Machine for Core {
             .and_then(|group| group.next_deadline_us());
         let logs =
             (self.logs_busy_until_us > self.ticked_us).then_some(self.ticked_us + LOG_TICK_US);
-        shards.chain(group).chain(logs).min()
+        let turns = self.has_turns().then_some(self.now.monotonic_us);
+        shards.chain(group).chain(logs).chain(turns).min()
     }
 
     fn company_until_us(&self) -> Option<u64> {
@@ -677,17 +722,20 @@ impl Machine for Core {
             .min()
     }
 
-    /// One write gathers all that the turn appended (group commit).
+    /// One piece of what is done in pieces; then one write gathers all that the turn appended (group commit).
     fn end_turn(&mut self, now: Now, actions: &mut Vec<MachineAction<Mail>>) {
-        if !self.commit_due {
+        if !self.commit_due && !self.has_turns() {
+            self.turn_was_busy = false;
             return;
         }
-        self.commit_due = false;
         self.now = now;
         std::mem::swap(&mut self.out, actions);
-        let wal_now = self.wal_now();
-        self.with_logs(|log, outputs| log.commit(wal_now, outputs));
-        self.run_work();
+        self.take_turn();
+        if std::mem::take(&mut self.commit_due) {
+            let wal_now = self.wal_now();
+            self.with_logs(|log, outputs| log.commit(wal_now, outputs));
+            self.run_work();
+        }
         std::mem::swap(&mut self.out, actions);
     }
 }

@@ -1,10 +1,11 @@
 //! From a published image to what each shard must do (M5, M6): partitions created, changed and deleted, and the topic
-//! configurations that shards act on, resolved through topic, broker, cluster, file and default.
+//! configurations that shards act on, resolved through topic, broker, cluster, file and default. What is much of it is done in
+//! turns, between which requests are served from the image before.
 
 use super::mail::ImageUpdate;
 use super::routing::{core_of, shard_of};
-use super::{Core, TopicFound, operator};
-use odradek_protocol::Uuid;
+use super::{Core, METADATA_CORE, TopicFound, metadata_group, operator};
+use odradek_protocol::{StrBytes, Uuid};
 use odradek_raft::configs::ConfigLayers;
 use odradek_raft::image::{
     ConfigResource, MetadataDelta, MetadataImage, PartitionView, TopicView, resource_type,
@@ -13,14 +14,16 @@ use odradek_shard::Event;
 use odradek_shard::command::{CreatePartition, PartitionChange, PartitionKey};
 use odradek_shard::config::{CleanupPolicy, TimestampType, TopicCompression, TopicConfig};
 use odradek_wal::{DirectoryId, TopicId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Topics whose configuration a core keeps at hand for produces; above it all are looked up again.
 const PRODUCED_CONFIGS_MAX: usize = 10_000;
 
-/// Changed partitions that are turned into a shard's changes before it takes them.
+/// Partitions that are turned into a shard's changes before it takes them, while nobody is served yet.
 const SLICE_PARTITIONS: usize = 4_096;
+/// The same in one turn while requests are served: a fraction of a millisecond's work.
+const TURN_PARTITIONS: usize = 48;
 
 /// What each shard of this core is to do.
 type Changes = BTreeMap<u16, Vec<PartitionChange>>;
@@ -50,6 +53,36 @@ impl TopicConfigs {
             self.produced.clear();
         }
     }
+}
+
+/// Images that this core has not taken in whole, oldest first.
+#[derive(Default)]
+pub struct Placements {
+    waiting: VecDeque<ImageUpdate>,
+    current: Option<Placement>,
+}
+
+impl Placements {
+    /// Whether a turn would find something to do.
+    pub fn has_work(&self) -> bool {
+        self.current.is_some() || !self.waiting.is_empty()
+    }
+
+    /// The logs are closing: what is not placed now is placed at the next start.
+    pub fn give_up(&mut self) {
+        *self = Placements::default();
+    }
+}
+
+/// An image on its way to the shards, and how far it has come.
+struct Placement {
+    update: ImageUpdate,
+    /// Resolved in its image; requests meanwhile resolve in the one before.
+    configs: TopicConfigs,
+    /// The next deleted topic, and the next partition of it.
+    deleted: (usize, i32),
+    /// The next changed partition.
+    changed: usize,
 }
 
 impl Core {
@@ -135,47 +168,112 @@ fn resolve(layers: &ConfigLayers<'_>) -> TopicConfig {
     }
 }
 
-/// Takes a newer image: tells this core's shards what changed for them, then serves requests from it. The shards take it at once, a slice
-/// at a time: a whole snapshot is never held as changes.
-pub fn on_image(core: &mut Core, update: &ImageUpdate) {
+/// A newer image came. As much of it as one turn takes is placed at once; all of it before the broker serves.
+pub fn on_image(core: &mut Core, update: ImageUpdate) {
+    let idle = !core.placements.has_work();
+    core.placements.waiting.push_back(update);
+    if !core.serving {
+        while core.placements.has_work() {
+            place(core, SLICE_PARTITIONS);
+        }
+    } else if idle {
+        turn(core);
+    }
+}
+
+/// Goes on with the oldest image.
+pub fn turn(core: &mut Core) {
+    place(core, TURN_PARTITIONS);
+}
+
+/// Tells this core's shards more of what the oldest image changes for them, about so many partitions. After the last of it, requests are
+/// served from it.
+fn place(core: &mut Core, partitions: usize) {
+    let begun = core.placements.current.take();
+    let Some(mut placement) = begun.or_else(|| begin(core)) else {
+        return;
+    };
     let mut changes: Changes = core
         .shards
         .iter()
         .map(|owned| (owned.number, Vec::new()))
         .collect();
-    let mut configs = std::mem::take(&mut core.topic_configs);
     let options = core.options.clone();
     let facts = CoreFacts {
         node_id: options.node_id,
         static_values: &options.static_values,
     };
-    let delta = &update.delta;
-    let image = &update.image;
-    configs.forget(delta);
-    deleted(core, delta, &mut changes);
-    for slice in delta.topics.partitions.chunks(SLICE_PARTITIONS) {
-        changed(core, (&facts, &mut configs), image, slice, &mut changes);
-        for (shard, list) in &mut changes {
-            if list.len() >= SLICE_PARTITIONS {
-                core.step_shard(*shard, Event::Metadata(std::mem::take(list)));
-            }
+    let delta = placement.update.delta.clone();
+    let image = placement.update.image.clone();
+    let left = deleted(
+        core,
+        &delta,
+        &mut placement.deleted,
+        &mut changes,
+        partitions,
+    );
+    let rest = &delta.topics.partitions[placement.changed..];
+    let slice = &rest[..rest.len().min(left)];
+    placement.changed += slice.len();
+    let configs = &mut placement.configs;
+    changed(core, (&facts, configs), &image, slice, &mut changes);
+    let done = left > 0 && slice.len() == rest.len();
+    if done {
+        reconfigured(core, (&facts, configs), &image, &delta, &mut changes);
+    }
+    for (shard, list) in changes {
+        if !list.is_empty() {
+            core.step_shard(shard, Event::Metadata(list));
         }
     }
-    reconfigured(core, (&facts, &mut configs), image, delta, &mut changes);
-    core.topic_configs = configs;
+    if done {
+        finish(core, placement);
+    } else {
+        core.placements.current = Some(placement);
+    }
+}
+
+fn begin(core: &mut Core) -> Option<Placement> {
+    let update = core.placements.waiting.pop_front()?;
+    let everywhere = changes_everywhere(core, &update.delta);
+    let shared = core.topic_configs.shared.clone();
+    Some(Placement {
+        update,
+        configs: TopicConfigs {
+            shared: shared.filter(|_| !everywhere),
+            ..TopicConfigs::default()
+        },
+        deleted: (0, 0),
+        changed: 0,
+    })
+}
+
+/// The shards know all of it: requests are served from this image.
+fn finish(core: &mut Core, placement: Placement) {
+    let ImageUpdate {
+        image,
+        delta,
+        unfenced,
+    } = placement.update;
+    core.topic_configs.forget(&delta);
+    core.topic_configs.shared = placement.configs.shared;
     core.image = image.clone();
     let of_clients =
         |resource: &ConfigResource| resource.resource_type == resource_type::CLIENT_METRICS;
     if delta.configs.iter().any(of_clients) {
-        core.telemetry.refresh(image);
+        core.telemetry.refresh(&image);
     }
-    operator::on_image(core, image, update.unfenced);
-    for (shard, mut list) in changes {
-        list.push(PartitionChange::CaughtUp {
+    operator::on_image(core, &image, unfenced);
+    let shards: Vec<u16> = core.shards.iter().map(|owned| owned.number).collect();
+    for shard in shards {
+        let caught_up = PartitionChange::CaughtUp {
             metadata_offset: image.offset,
-            unfenced: update.unfenced,
-        });
-        core.step_shard(shard, Event::Metadata(list));
+            unfenced,
+        };
+        core.step_shard(shard, Event::Metadata(vec![caught_up]));
+    }
+    if core.index == METADATA_CORE {
+        metadata_group::on_placed(core, image.offset);
     }
 }
 
@@ -191,14 +289,29 @@ fn key(topic_id: Uuid, partition: i32) -> PartitionKey {
     }
 }
 
-fn deleted(core: &Core, delta: &MetadataDelta, changes: &mut Changes) {
-    for topic in &delta.topics.deleted {
-        for list in changes.values_mut() {
-            list.push(PartitionChange::TopicDeleted {
-                topic_name: Arc::from(&*topic.name),
-            });
+/// Deletions from `at` on, and how many partitions may still be looked at after them; none while deletions are left.
+fn deleted(
+    core: &Core,
+    delta: &MetadataDelta,
+    at: &mut (usize, i32),
+    changes: &mut Changes,
+    mut left: usize,
+) -> usize {
+    while let Some(topic) = delta.topics.deleted.get(at.0) {
+        if left == 0 {
+            return 0;
         }
-        for partition in 0..topic.partition_count {
+        if at.1 == 0 {
+            for list in changes.values_mut() {
+                list.push(PartitionChange::TopicDeleted {
+                    topic_name: Arc::from(&*topic.name),
+                });
+            }
+        }
+        let end = topic
+            .partition_count
+            .min(at.1.saturating_add(i32::try_from(left).unwrap_or(i32::MAX)));
+        for partition in at.1..end {
             if let Some(list) =
                 owner(core, topic.id, partition).and_then(|shard| changes.get_mut(&shard))
             {
@@ -207,7 +320,14 @@ fn deleted(core: &Core, delta: &MetadataDelta, changes: &mut Changes) {
                 });
             }
         }
+        left -= ((end - at.1).max(1) as usize).min(left);
+        *at = if end == topic.partition_count {
+            (at.0 + 1, 0)
+        } else {
+            (at.0, end)
+        };
     }
+    left
 }
 
 fn changed(
@@ -217,7 +337,7 @@ fn changed(
     slice: &[odradek_raft::image::PartitionChange],
     changes: &mut Changes,
 ) {
-    let mut current: Option<(u32, Arc<str>, Arc<TopicConfig>)> = None;
+    let mut current: Option<(u32, StrBytes, Arc<TopicConfig>)> = None;
     for change in slice {
         let Some(topic) = image.topics.by_index(change.topic_index) else {
             continue;
@@ -244,7 +364,7 @@ fn changed(
             .is_none_or(|(index, ..)| *index != change.topic_index)
         {
             let config = configs.of(facts, image, topic.name());
-            current = Some((change.topic_index, Arc::from(&**topic.name()), config));
+            current = Some((change.topic_index, topic.name().clone(), config));
         }
         let (_, name, config) = current.as_ref().expect("set above");
         if change.is_created() {
@@ -274,7 +394,7 @@ fn create(
     core: &Core,
     (topic, number): (&TopicView<'_>, i32),
     partition: &PartitionView<'_>,
-    (name, config): (&Arc<str>, &Arc<TopicConfig>),
+    (name, config): (&StrBytes, &Arc<TopicConfig>),
     metadata_offset: i64,
 ) -> PartitionChange {
     let directory = partition.directory_of(core.options.node_id);
@@ -299,14 +419,8 @@ fn reconfigured(
     delta: &MetadataDelta,
     changes: &mut Changes,
 ) {
-    let own_name = core.options.node_id.to_string();
-    let everywhere = delta.configs.iter().any(|resource| {
-        resource.resource_type == resource_type::BROKER
-            && (resource.name.is_empty() || *resource.name == *own_name)
-    });
     let mut topics: BTreeSet<Uuid> = BTreeSet::new();
-    if everywhere {
-        configs.shared = None;
+    if changes_everywhere(core, delta) {
         topics.extend(image.topics.iter().map(|topic| topic.id()));
     }
     let named = delta
@@ -318,7 +432,10 @@ fn reconfigured(
             .filter_map(|resource| image.topics.by_name(&resource.name))
             .map(|topic| topic.id()),
     );
-    for id in topics.difference(&delta.topics.created) {
+    for id in topics
+        .iter()
+        .filter(|id| !delta.topics.created.contains(*id))
+    {
         let Some(topic) = image.topics.by_id(*id) else {
             continue;
         };
@@ -330,4 +447,13 @@ fn reconfigured(
             });
         }
     }
+}
+
+/// Whether what all topics without values of their own share may have changed.
+fn changes_everywhere(core: &Core, delta: &MetadataDelta) -> bool {
+    let own_name = core.options.node_id.to_string();
+    delta.configs.iter().any(|resource| {
+        resource.resource_type == resource_type::BROKER
+            && (resource.name.is_empty() || *resource.name == *own_name)
+    })
 }

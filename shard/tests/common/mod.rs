@@ -495,7 +495,7 @@ pub fn creation(key: PartitionKey, config: TopicConfig) -> PartitionChange {
 pub fn creation_of(name: &str, key: PartitionKey, config: TopicConfig) -> PartitionChange {
     PartitionChange::Create(CreatePartition {
         key,
-        topic_name: Arc::from(name),
+        topic_name: name.into(),
         leader_epoch: 0,
         metadata_offset: 10,
         directory: None,

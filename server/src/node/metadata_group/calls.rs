@@ -1,14 +1,14 @@
 //! Calls to the controller (M1): decoded, decided, proposed as records, and answered when those are committed.
 
 use super::lifecycle::OWN_PART;
-use super::{MetadataGroup, Waiting, deliver, raft_now, with_group};
-use crate::machine::LogLevel;
+use super::{MetadataGroup, Waiting, creation, deliver, raft_now, with_group};
+use crate::machine::{LogLevel, MachineAction};
 use crate::node::controller_call::{ControllerAnswer, ControllerCall};
 use crate::node::request::encode_body;
 use crate::node::{Core, api};
 use bytes::Bytes;
 use odradek_protocol::api::ApiKey;
-use odradek_protocol::codec::{Reader, Writer};
+use odradek_protocol::codec::{EncodeError, Reader, Writer};
 use odradek_protocol::messages::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
@@ -20,22 +20,36 @@ use odradek_protocol::messages::{
 };
 use odradek_protocol::metadata_records::MetadataRecord;
 use odradek_protocol::{ErrorCode, Message, StrBytes};
-use odradek_raft::consensus::{Event, Response, wire};
+use odradek_raft::consensus::{Event, ProposeRefusal, Response, wire};
 use odradek_raft::controller::{CallContext, ControllerResult, OPERATION_RECORDS_MAX};
 use odradek_raft::image::{METADATA_VERSION, record_version};
 use odradek_shard::RequestToken;
+use std::fmt;
+
+/// Why records were not appended.
+#[derive(Debug)]
+pub(super) enum AppendError {
+    NotLeader,
+    Encode(EncodeError),
+    Refused(ProposeRefusal),
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLeader => formatter.write_str("this node does not lead the metadata log"),
+            Self::Encode(error) => write!(formatter, "a metadata record does not encode: {error}"),
+            Self::Refused(refusal) => write!(formatter, "{refusal}"),
+        }
+    }
+}
 
 /// A call from any core.
 pub fn on_call(core: &mut Core, token: RequestToken, call: ControllerCall) {
-    with_group(core, |core, group| match call {
-        ControllerCall::Client {
-            api,
-            version,
-            body,
-            listener,
-        } => group.client_call(core, token, (api, version, listener), body),
-        ControllerCall::Create { topics } => group.create_topics(core, token, &topics),
-        ControllerCall::ProducerIds => group.producer_ids(core, token),
+    with_group(core, |core, group| {
+        if let Some((token, call)) = group.creations.hold(token, call) {
+            group.call(core, token, call);
+        }
     });
 }
 
@@ -67,6 +81,19 @@ impl MetadataGroup {
         }
     }
 
+    pub(super) fn call(&mut self, core: &mut Core, token: RequestToken, call: ControllerCall) {
+        match call {
+            ControllerCall::Client {
+                api,
+                version,
+                body,
+                listener,
+            } => self.client_call(core, token, (api, version, listener), body),
+            ControllerCall::Create { topics } => self.create_topics(core, token, &topics),
+            ControllerCall::ProducerIds => self.producer_ids(core, token),
+        }
+    }
+
     fn client_call(
         &mut self,
         core: &mut Core,
@@ -92,7 +119,14 @@ impl MetadataGroup {
             };
         }
         match api {
-            ApiKey::CreateTopics => operation!(CreateTopicsRequest, create_topics),
+            ApiKey::CreateTopics => match CreateTopicsRequest::decode(&mut reader, version) {
+                Ok(request) => creation::begin(core, self, (token, version), request),
+                Err(error) => self.refuse(
+                    core,
+                    token,
+                    format!("a {api:?} v{version} request does not decode: {error}"),
+                ),
+            },
             ApiKey::DeleteTopics => operation!(DeleteTopicsRequest, delete_topics),
             ApiKey::CreatePartitions => operation!(CreatePartitionsRequest, create_partitions),
             ApiKey::AlterConfigs => operation!(AlterConfigsRequest, alter_configs),
@@ -109,7 +143,7 @@ impl MetadataGroup {
         }
     }
 
-    fn refuse(&mut self, core: &mut Core, token: RequestToken, reason: String) {
+    pub(super) fn refuse(&mut self, core: &mut Core, token: RequestToken, reason: String) {
         deliver(core, self, token, ControllerAnswer::Refused(reason));
     }
 
@@ -152,15 +186,14 @@ impl MetadataGroup {
 
     /// Answers once the log is committed up to `end`; at once when it is, or when this node does not lead and knows of nothing
     /// uncommitted.
-    fn answer_at(
+    pub(super) fn answer_at(
         &mut self,
         core: &mut Core,
         end: i64,
         token: RequestToken,
         answer: ControllerAnswer,
     ) {
-        let committed = self.raft.high_watermark().unwrap_or(0);
-        if self.epoch.is_none() || end <= committed {
+        if self.epoch.is_none() {
             return deliver(core, self, token, answer);
         }
         assert!(
@@ -168,6 +201,7 @@ impl MetadataGroup {
             "answers leave in the order of the log"
         );
         self.waiting.push_back(Waiting { end, token, answer });
+        self.answer_ready(core);
     }
 
     /// Appends records and applies them; the offset after the last, or none when there was nothing to append.
@@ -180,31 +214,58 @@ impl MetadataGroup {
         if records.is_empty() {
             return Ok(None);
         }
+        let batch = if atomic {
+            records.len()
+        } else {
+            OPERATION_RECORDS_MAX
+        };
+        let mut end = None;
+        for part in records.chunks(batch) {
+            let appended = self.append_records(core, part, true);
+            end = Some(appended.map_err(|refusal| refusal.to_string())?);
+        }
+        self.advance(core);
+        Ok(end)
+    }
+
+    /// Appends records as one batch and applies them; the offset after the last. More of the same operation follow unless it is the `last`.
+    pub(super) fn append_records(
+        &mut self,
+        core: &mut Core,
+        records: &[MetadataRecord],
+        last: bool,
+    ) -> Result<i64, AppendError> {
         let Some(epoch) = self.epoch else {
-            return Err("this node does not lead the metadata log".to_string());
+            return Err(AppendError::NotLeader);
         };
         let level = self.level_for(records);
         let encoded: Result<Vec<Bytes>, _> = records
             .iter()
             .map(|record| record.to_bytes(record_version(record, level)))
             .collect();
-        let encoded =
-            encoded.map_err(|error| format!("a metadata record does not encode: {error}"))?;
-        let batch = if atomic {
-            encoded.len()
-        } else {
-            OPERATION_RECORDS_MAX
-        };
-        let mut end = None;
-        for part in encoded.chunks(batch) {
-            let range = self
-                .raft
-                .propose(raft_now(core), epoch, part, &mut self.raft_actions)
-                .map_err(|refusal| refusal.to_string())?;
-            end = Some(range.end);
+        let encoded = encoded.map_err(AppendError::Encode)?;
+        let range = self
+            .raft
+            .propose(raft_now(core), epoch, &encoded, &mut self.raft_actions)
+            .map_err(AppendError::Refused)?;
+        // What this controller wrote itself need not be read again, unless something before it is still to be applied.
+        if self.applied == range.start {
+            self.level = level;
+            let applied = match last {
+                true => self.controller.replay(records, range.start, epoch),
+                false => self
+                    .controller
+                    .replay_unpublished(records, range.start, epoch),
+            };
+            self.applied = range.end;
+            if let Err(error) = applied {
+                core.out.push(MachineAction::Exit {
+                    code: 1,
+                    reason: error.to_string(),
+                });
+            }
         }
-        self.advance(core);
-        Ok(end)
+        Ok(range.end)
     }
 
     /// The metadata.version that records are written at: the one they set themselves, or the one in force.

@@ -1,12 +1,15 @@
 //! The metadata group on core 0: consensus (`raft`), the controller, and the metadata log's bytes joined (M2-M4).
 //! A call becomes records, records become a batch of the log, the durable batch becomes an image, and the image goes to every core
-//! before the answer does. Calls are in `calls.rs`, this broker's own life in `lifecycle.rs`, snapshots in `snapshots.rs`.
+//! before the answer does. Calls are in `calls.rs`, those that create topics are worked in turns in `creation.rs`, this broker's own life in `lifecycle.rs`, snapshots in `snapshots.rs`.
 
 mod calls;
+mod created_topics;
+mod creation;
 mod lifecycle;
 mod snapshots;
 
 pub use calls::on_call;
+pub use creation::turn;
 pub use lifecycle::{on_directory_offline, on_shards_closed, on_shutdown};
 pub use snapshots::on_background;
 
@@ -17,6 +20,7 @@ use super::status::MetadataState;
 use super::{Core, Mail};
 use crate::machine::{LogLevel, MachineAction};
 use bytes::Bytes;
+use creation::Creations;
 use lifecycle::Lifecycle;
 use odradek_protocol::api::ApiKey;
 use odradek_protocol::metadata_records::MetadataRecord;
@@ -98,6 +102,10 @@ pub struct MetadataGroup {
     /// metadata.version as the log has it, committed or not.
     level: i16,
     waiting: VecDeque<Waiting>,
+    creations: Creations,
+    /// Offsets of the last image that was sent to the cores, and of the last that this core's shards have taken in.
+    sent_image: i64,
+    placed_image: i64,
     /// Requests that consensus has in hand.
     raft_calls: slab::Slab<(RequestToken, ApiKey, i16)>,
     /// Changes since the last published image.
@@ -134,6 +142,9 @@ impl MetadataGroup {
             active_epoch: None,
             level,
             waiting: VecDeque::new(),
+            creations: Creations::default(),
+            sent_image: -1,
+            placed_image: -1,
             raft_calls: slab::Slab::new(),
             // The broker of a snapshot is that of an earlier life: unfenced or not, it says nothing of this one.
             unpublished: parts.loaded.map(|(image, delta)| ImageUpdate {
@@ -157,6 +168,11 @@ impl MetadataGroup {
     /// Takes over what the metadata log counts.
     pub fn update_metrics(&mut self, now_us: u64) {
         self.metrics.update(&self.log, now_us);
+    }
+
+    /// Whether topics are being created, which goes on with [`turn`].
+    pub fn has_turns(&self) -> bool {
+        self.creations.has_work()
     }
 
     /// When the group next wants a tick.
@@ -404,6 +420,7 @@ impl MetadataGroup {
         self.applied = committed.offset + 1;
         self.level = committed.metadata_version();
         lifecycle::on_leadership_lost(core, self);
+        creation::resign(core, self);
         for waiting in std::mem::take(&mut self.waiting) {
             if waiting.token.part != lifecycle::OWN_PART {
                 let reason = "this node no longer leads the metadata log".to_string();
@@ -537,36 +554,47 @@ impl MetadataGroup {
             .take_while(|batch| batch.end <= until)
             .cloned()
             .collect();
-        for batch in batches {
-            if let Err(reason) = self.replay(&batch) {
+        for batch in &batches {
+            if let Err(reason) = self.replay(batch) {
                 core.out.push(MachineAction::Exit { code: 1, reason });
                 return;
             }
             self.applied = batch.end;
         }
+        // One image for all of them: at a start they are many.
+        if !batches.is_empty() {
+            self.controller.publish_replayed();
+        }
         if let Some((image, delta)) = self.controller.advance_committed(committed - 1) {
             self.collect(core, image, delta);
         }
-        let ready = self
+        self.answer_ready(core);
+    }
+
+    /// Answers what is committed and, as far as this core's shards go, carried out. This broker's own calls want the first alone.
+    fn answer_ready(&mut self, core: &mut Core) {
+        let committed = self.raft.high_watermark().unwrap_or(0);
+        if self
             .waiting
             .front()
-            .is_some_and(|waiting| waiting.end <= committed);
-        if ready {
+            .is_some_and(|first| first.end <= committed)
+        {
             self.publish(core);
-            while self
-                .waiting
-                .front()
-                .is_some_and(|waiting| waiting.end <= committed)
-            {
-                let waiting = self.waiting.pop_front().expect("just seen");
-                deliver(core, self, waiting.token, waiting.answer);
-            }
+        }
+        let (sent, placed) = (self.sent_image, self.placed_image);
+        let is_ready = |waiting: &Waiting| {
+            waiting.end <= committed
+                && (waiting.token.part == lifecycle::OWN_PART
+                    || placed >= sent.min(waiting.end - 1))
+        };
+        while let Some(waiting) = self.waiting.pop_front_if(|first| is_ready(first)) {
+            deliver(core, self, waiting.token, waiting.answer);
         }
     }
 
     fn replay(&mut self, batch: &consensus::Batch) -> Result<(), String> {
         if batch.control {
-            self.controller.skip(batch.end - 1, batch.epoch);
+            self.controller.skip_unpublished(batch.end - 1, batch.epoch);
             return Ok(());
         }
         let records = decode_batch(&batch.bytes)?;
@@ -574,7 +602,7 @@ impl MetadataGroup {
             self.level = level;
         }
         self.controller
-            .replay(&records, batch.base, batch.epoch)
+            .replay_unpublished(&records, batch.base, batch.epoch)
             .map_err(|error| error.to_string())
     }
 
@@ -632,8 +660,17 @@ impl MetadataGroup {
             return;
         };
         self.published_us = core.now().monotonic_us;
+        self.sent_image = update.image.offset;
         core.send_to_all_cores(|| Mail::Image(update.clone()));
     }
+}
+
+/// This core's shards have taken in the image up to `offset`.
+pub fn on_placed(core: &mut Core, offset: i64) {
+    with_group(core, |core, group| {
+        group.placed_image = offset;
+        group.answer_ready(core);
+    });
 }
 
 /// Bytes that one batch of the metadata log may unpack to; ours are never compressed.
