@@ -5,6 +5,7 @@ use super::meta_properties::{FILE_NAME, MetaProperties};
 use super::{METADATA_FOLDER, metadata_log_folder, quorum_folder, shard_folder};
 use crate::config::ServerConfig;
 use crate::shell::{RealDisk, probe_directory, random_numbers, write_file_atomically};
+use crate::start::BOOTSTRAP_FILE;
 use bytes::Bytes;
 use odradek_protocol::Uuid;
 use odradek_raft::consensus::{Endpoint, OffsetAndEpoch, ReplicaKey, Voter, VoterSet};
@@ -209,14 +210,20 @@ fn check_empty(directory: &Path) -> Result<(), FormatRefusal> {
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let ours = name.to_string_lossy().starts_with("shard-") || name == METADATA_FOLDER;
+        let text = name.to_string_lossy();
+        // What was being written when a format was cut off is written anew.
+        let cut_off = [".tmp", ".part"]
+            .into_iter()
+            .find_map(|ending| text.strip_suffix(ending));
+        let begun = cut_off.unwrap_or(&text);
         let harmless =
-            name == "lost+found" || name == ".lock" || name == super::super::start::BOOTSTRAP_FILE;
+            matches!(begun, "lost+found" | ".lock" | BOOTSTRAP_FILE) || cut_off == Some(FILE_NAME);
+        let ours = text.starts_with("shard-") || name == METADATA_FOLDER;
         if !harmless && !ours {
             return refuse(format!(
                 "{} is not empty: it holds {}. Name an empty directory, so that nothing is overwritten",
                 directory.display(),
-                name.to_string_lossy()
+                text
             ));
         }
         if ours {
@@ -331,13 +338,7 @@ fn format_metadata(
         })
         .collect();
     let bootstrap = checkpoint(None, &records);
-    write_file_atomically(
-        &config
-            .metadata_dir
-            .join(super::super::start::BOOTSTRAP_FILE),
-        &bootstrap,
-    )
-    .map_err(failed)
+    write_file_atomically(&config.metadata_dir.join(BOOTSTRAP_FILE), &bootstrap).map_err(failed)
 }
 
 /// A checkpoint file of its own: voters, or bootstrap records.

@@ -28,6 +28,19 @@ fn format_standalone_makes_a_node_that_start_takes() {
 }
 
 #[test]
+fn a_format_that_was_cut_off_is_begun_anew() {
+    let setup = Setup::new();
+    let config = setup.config(&["data"], &[]);
+    fs::create_dir_all(setup.path("data/shard-0")).expect("a folder of the format before");
+    for name in ["meta.properties.tmp", "bootstrap.checkpoint.part"] {
+        fs::write(setup.path("data").join(name), "half").expect("a file of the format before");
+    }
+    setup.formatted(&config);
+    let meta = fs::read_to_string(setup.path("data/meta.properties")).expect("it was written");
+    assert!(meta.contains(CLUSTER), "{meta}");
+}
+
+#[test]
 fn format_again_is_refused_or_changes_nothing() {
     let setup = Setup::new();
     let config = setup.config(&["data"], &[]);
