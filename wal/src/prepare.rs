@@ -1,5 +1,5 @@
-//! Segments ahead of need: the next one's header is durable before the active one is full, spares are made in the background, and zeroed
-//! while little is written; space is refused to produce before it is gone, but for a moment when some is about to come. A segment is written
+//! Segments ahead of need: the next one's header is durable before the active one is full, spares are zeroed in the background, space is
+//! refused to produce before it is gone, but for a moment when some is about to come. A segment is written
 //! over only when it is `Free`: no extent points to it, the durable checkpoint knows so, and no read holds it.
 
 use crate::buffer::AlignedBuffer;
@@ -23,16 +23,9 @@ const SHORT_PERCENT: u64 = 75;
 const SPACE_AWAITED_US: u64 = 2_000_000;
 /// After the file system refused a new segment, the next try.
 const CREATE_RETRY_US: u64 = 5_000_000;
-/// Spares are for so long at the measured rate: zeroed ones, which take their time,
-const SPARE_ZEROED_MS: u64 = 2_000;
-/// and those that are not.
-const SPARE_UNWRITTEN_MS: u64 = 250;
+/// Spares are for two seconds of the measured rate.
+const SPARE_SECONDS: u64 = 2;
 const SPARES_MAX: u64 = 64;
-/// Above this rate spares are not zeroed. Durable writes over unwritten blocks take half as long again as over zeroed ones; but beside the zeroing
-/// of as much again they take three to five times as long, and every byte is written twice.
-const ZEROING_BYTES_PER_SECOND_MAX: u64 = 64 << 20;
-/// The rate is measured anew so often.
-const RATE_US: u64 = 250_000;
 
 /// What is on its way.
 #[derive(Debug, Default)]
@@ -172,21 +165,14 @@ impl Log {
             && self.preparer.creating_spare.is_none()
             && !self.shutting_down
         {
-            self.preparer.creating_spare = self.create_segment(self.zeroes_spares(), out);
+            self.preparer.creating_spare = self.create_segment(true, out);
         }
     }
 
-    fn zeroes_spares(&self) -> bool {
-        self.preparer.bytes_per_second <= ZEROING_BYTES_PER_SECOND_MAX
-    }
-
     fn spares_wanted(&self) -> u64 {
-        let ms = match self.zeroes_spares() {
-            true => SPARE_ZEROED_MS,
-            false => SPARE_UNWRITTEN_MS,
-        };
-        let bytes = self.preparer.bytes_per_second * ms / 1_000;
-        let spares = bytes.div_ceil(self.segment_bytes).clamp(1, SPARES_MAX);
+        let spares = (self.preparer.bytes_per_second * SPARE_SECONDS)
+            .div_ceil(self.segment_bytes)
+            .clamp(1, SPARES_MAX);
         spares + u64::from(self.rewriter.wants_segment)
     }
 
@@ -214,7 +200,7 @@ impl Log {
 
     fn measure_rate(&mut self, now: Now) {
         let elapsed_us = now.monotonic_us.saturating_sub(self.preparer.rate_from_us);
-        if elapsed_us >= RATE_US {
+        if elapsed_us >= 1_000_000 {
             let bytes = self.statistics.bytes_written - self.preparer.rate_from_bytes;
             self.preparer.bytes_per_second = bytes.saturating_mul(1_000_000) / elapsed_us;
             self.preparer.rate_from_us = now.monotonic_us;
