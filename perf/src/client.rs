@@ -43,7 +43,7 @@ const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 /// How long a topic that was just made may take until the metadata show all of it: a base, and what each of its partitions adds. Apache Kafka answers
 /// before its broker knows of them, and makes a folder for each.
 const READY_SECONDS_MAX: u64 = 30;
-const READY_PARTITIONS_PER_SECOND: u64 = 100;
+const READY_PARTITIONS_PER_SECOND: u64 = 40;
 
 /// A connection that asks one thing at a time.
 #[derive(Debug)]

@@ -302,7 +302,8 @@ pub(super) fn sessions(context: &mut Context<'_>, row: &mut Row) -> Result<(), P
         row.commands.push(format!(
             "odradek-perf sessions --consumers 200 --partitions 10000 --seconds {seconds}"
         ));
-        let waited: Waited = context.runner.child(&words, Duration::from_secs(120))?;
+        // Apache Kafka makes a folder for each partition first, for minutes on a busy disk.
+        let waited: Waited = context.runner.child(&words, Duration::from_secs(400))?;
         if waited.batches_written > 0 && waited.batches_arrived == 0 {
             return Err(PerfError::Protocol(
                 "what was written did not arrive".into(),
