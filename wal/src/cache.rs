@@ -29,7 +29,7 @@ impl CacheLookups {
 }
 
 /// Bytes of the tail that are kept whether anybody reads them or not.
-const TAIL_BYTES_MIN: usize = 32 << 20;
+const TAIL_BYTES_MIN: usize = 4 << 20;
 /// Writes that are remembered after they left the tail.
 const TAIL_GHOSTS_MAX: usize = 16 << 10;
 

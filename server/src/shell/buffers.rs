@@ -157,12 +157,31 @@ impl Drop for Region {
     }
 }
 
+/// Receive buffers that the kernel is offered at the least, and at first.
+const OFFERED_MIN: u16 = 8;
+
+/// Turns of the loop after which buffers that were not needed are no longer offered.
+const TURNS_LOOKED_AT: u16 = 1024;
+
 /// The ring through which the kernel takes receive buffers and the buffers themselves. Must outlive the `IoUring` it is registered with.
+///
+/// The kernel takes them in the order in which they were offered, so the more are offered, the longer each lies idle and the colder it is when it is
+/// written: as many are as the turns of late have needed, and the rest is kept back.
 pub(super) struct ReceiveBuffers {
     entries: Region,
     data: Arc<Region>,
     count: u16,
     buffer_bytes: u32,
+    /// Buffers that the kernel has.
+    offered: u16,
+    /// Buffers that it should have between two turns.
+    offered_goal: u16,
+    /// The fewest that it had of late: what nobody needed.
+    offered_least: u16,
+    /// Turns since `offered_goal` was looked at.
+    turns: u16,
+    /// Buffers that are not offered; the last one is the warmest.
+    kept_back: Vec<u16>,
     /// Our copy of the tail that the kernel reads.
     tail: u16,
     /// Buffers that others read in place.
@@ -207,6 +226,11 @@ impl ReceiveBuffers {
             data: Arc::new(data),
             count,
             buffer_bytes,
+            offered: 0,
+            offered_goal: count.min(OFFERED_MIN),
+            offered_least: 0,
+            turns: 0,
+            kept_back: (0..count).rev().collect(),
             tail: 0,
             lent: 0,
             returned: Arc::default(),
@@ -221,12 +245,48 @@ impl ReceiveBuffers {
         self.count
     }
 
-    /// Offers every buffer for the first time, after registration.
-    pub(super) fn offer_all(&mut self) {
-        for id in 0..self.count {
-            self.put(id);
+    /// Offers the first buffers, after registration.
+    pub(super) fn offer_first(&mut self) {
+        self.offer_up_to_goal();
+        self.offered_least = self.offered;
+    }
+
+    /// The kernel took a buffer, which is ours until it is given back or lent. More are offered when few are left.
+    pub(super) fn taken(&mut self) {
+        self.offered -= 1;
+        self.offered_least = self.offered_least.min(self.offered);
+        if self.offered < self.offered_goal / 4 {
+            self.offer_more();
+        }
+    }
+
+    /// There were too few: twice as many are offered, up to all there are.
+    pub(super) fn offer_more(&mut self) {
+        self.offered_goal = (self.offered_goal * 2).min(self.count);
+        self.offer_up_to_goal();
+    }
+
+    fn offer_up_to_goal(&mut self) {
+        while self.offered < self.offered_goal {
+            let Some(id) = self.kept_back.pop() else {
+                break;
+            };
+            self.offer(id);
         }
         self.publish();
+    }
+
+    /// Counts a turn of the loop. When half of what was offered was not needed for long, half is kept back as it returns.
+    fn count_turn(&mut self) {
+        self.turns += 1;
+        if self.turns < TURNS_LOOKED_AT {
+            return;
+        }
+        if self.offered_least > self.offered_goal / 2 && self.offered_goal > OFFERED_MIN {
+            self.offered_goal /= 2;
+        }
+        self.turns = 0;
+        self.offered_least = self.offered;
     }
 
     /// Gives one buffer back to the kernel.
@@ -252,8 +312,9 @@ impl ReceiveBuffers {
         }))
     }
 
-    /// Gives the kernel what was lent and came back.
+    /// Gives the kernel what was lent and came back; once in each turn of the loop.
     pub(super) fn take_back(&mut self) {
+        self.count_turn();
         if self.lent == 0 {
             return;
         }
@@ -269,8 +330,18 @@ impl ReceiveBuffers {
         self.publish();
     }
 
+    /// Takes a buffer that nobody reads: offers it, unless enough are.
     fn put(&mut self, id: u16) {
         assert!(id < self.count, "the kernel names only buffers we gave it");
+        if self.offered < self.offered_goal {
+            self.offer(id);
+        } else {
+            self.kept_back.push(id);
+        }
+    }
+
+    fn offer(&mut self, id: u16) {
+        self.offered += 1;
         let index = usize::from(self.tail & (self.count - 1));
         let base = self.entries.start.as_ptr().cast::<BufRingEntry>();
         // SAFETY: `index` is below the count the region was sized for; the kernel reads an entry only after `publish`.
@@ -328,6 +399,36 @@ mod tests {
             .expect("dropping does not panic");
         buffers.take_back();
         assert!(buffers.lend(2, 1).is_some());
+    }
+
+    #[test]
+    fn as_many_buffers_are_offered_as_are_needed() {
+        let mut buffers = ReceiveBuffers::new(64, 4096).expect("memory is there");
+        buffers.offer_first();
+        assert_eq!((buffers.offered, buffers.kept_back.len()), (8, 56));
+        for _ in 0..7 {
+            buffers.taken();
+        }
+        assert_eq!(buffers.offered, 16, "few were left");
+        for id in 0..7 {
+            buffers.give_back(id);
+        }
+        assert_eq!((buffers.offered, buffers.kept_back.len()), (16, 48));
+        for _ in 0..10 {
+            buffers.offer_more();
+        }
+        assert_eq!(buffers.offered, 64, "all there are");
+        for _ in 0..4 * TURNS_LOOKED_AT {
+            buffers.taken();
+            buffers.give_back(0);
+            buffers.take_back();
+        }
+        assert_eq!(buffers.offered_goal, 8, "one a turn was needed");
+        assert_eq!(
+            usize::from(buffers.offered) + buffers.kept_back.len(),
+            64,
+            "none is lost"
+        );
     }
 
     #[test]

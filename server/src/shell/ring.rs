@@ -131,7 +131,7 @@ impl Ring {
                 0,
             )?;
         }
-        ring.receive.offer_all();
+        ring.receive.offer_first();
         ring.features.zero_copy_send &= ring.try_zero_copy_report()?;
         Ok(ring)
     }
@@ -533,6 +533,9 @@ impl Ring {
         buffer: Option<u16>,
         armed: bool,
     ) -> Completion {
+        if buffer.is_some() {
+            self.receive.taken();
+        }
         match (checked(result), buffer) {
             (Ok(length), Some(buffer)) if length > 0 => Completion::Received {
                 slot,
@@ -546,7 +549,10 @@ impl Ring {
                 }
                 let error = match outcome {
                     Ok(_) => ReceiveEnd::EndOfStream,
-                    Err(libc::ENOBUFS) => ReceiveEnd::NoBuffers,
+                    Err(libc::ENOBUFS) => {
+                        self.receive.offer_more();
+                        ReceiveEnd::NoBuffers
+                    }
                     Err(libc::ECANCELED) => ReceiveEnd::Cancelled,
                     Err(errno) => ReceiveEnd::Failed(errno),
                 };
