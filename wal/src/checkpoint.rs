@@ -16,7 +16,7 @@ use crate::io::{
 use crate::layers::Upper;
 use crate::layout::{FORMAT_VERSION, ROOT_DELTAS_MAX, ROOT_SLOT_BYTES, Root};
 use crate::log::{Log, Purpose, expect_done};
-use crate::segments::SegmentState;
+use crate::segments::{Segment, SegmentState};
 use crate::types::{Lsn, Now, Offset, ReplicaId};
 use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
@@ -534,9 +534,19 @@ impl Log {
     }
 
     pub(crate) fn something_is_dead(&self) -> bool {
+        self.dead().next().is_some()
+    }
+
+    /// Segments that hold nothing and are free with the next checkpoint.
+    pub(crate) fn dead_segments(&self) -> u64 {
+        self.dead().count() as u64
+    }
+
+    fn dead(&self) -> impl Iterator<Item = &Segment> {
         self.segments
             .iter()
-            .any(|(_, segment)| segment.state == SegmentState::Sealed && segment.extents() == 0)
+            .map(|(_, segment)| segment)
+            .filter(|segment| segment.state == SegmentState::Sealed && segment.extents() == 0)
     }
 
     pub(crate) fn checkpoint_io_done(&mut self, now: Now, result: IoResult, out: &mut Vec<Output>) {

@@ -43,6 +43,8 @@ pub(crate) struct Preparer {
     rate_from_us: u64,
     rate_from_bytes: u64,
     bytes_per_second: u64,
+    /// Segments that were dead when the rate was measured: counting them goes through all.
+    dead_segments: u64,
 }
 
 impl Log {
@@ -161,10 +163,14 @@ impl Log {
             self.preparer.preparing = Some(file);
         }
         let spares = self.segments.count(SegmentState::Free) as u64;
-        if spares < self.spares_wanted()
-            && self.preparer.creating_spare.is_none()
-            && !self.shutting_down
-        {
+        let wanted = self.spares_wanted();
+        if spares >= wanted || self.preparer.creating_spare.is_some() || self.shutting_down {
+            return;
+        }
+        // What is dead needs no zeroing, only a checkpoint that no longer names it: far less to write than a segment.
+        if self.preparer.dead_segments >= wanted - spares {
+            self.checkpointer.wanted |= spares * 2 <= wanted;
+        } else {
             self.preparer.creating_spare = self.create_segment(true, out);
         }
     }
@@ -205,6 +211,7 @@ impl Log {
             self.preparer.bytes_per_second = bytes.saturating_mul(1_000_000) / elapsed_us;
             self.preparer.rate_from_us = now.monotonic_us;
             self.preparer.rate_from_bytes = self.statistics.bytes_written;
+            self.preparer.dead_segments = self.dead_segments();
         }
     }
 
