@@ -338,7 +338,7 @@ fn metadata_records_have_kafkas_frame() {
             version: 1
         }
     );
-    let longer = [&bytes[..], &[0]].concat();
+    let longer = [&bytes[..], &[0u8][..]].concat();
     let refused =
         MetadataRecord::decode(Bytes::from(longer)).expect_err("trailing bytes are an error here");
     assert_eq!(refused.kind, DecodeErrorKind::TrailingBytes(1));
@@ -446,10 +446,10 @@ fn a_topic_record_read_where_it_lies_says_what_its_decoding_says() {
         for end in 0..bytes.len() {
             assert_eq!(TopicRecordParts::of(&bytes[..end]), None);
         }
-        let longer = [&bytes[..], &[0]].concat();
+        let longer = [&bytes[..], &[0u8][..]].concat();
         assert_eq!(TopicRecordParts::of(&longer), None);
     }
-    let not_text = [1, 2, 0, 2, 0xFF];
-    let whole = [&not_text[..], &[0; 17]].concat();
+    let not_text = [1u8, 2, 0, 2, 0xFF];
+    let whole = [&not_text[..], &[0u8; 17][..]].concat();
     assert_eq!(TopicRecordParts::of(&whole), None);
 }
