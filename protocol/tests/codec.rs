@@ -338,7 +338,7 @@ fn metadata_records_have_kafkas_frame() {
             version: 1
         }
     );
-    let longer = [&bytes[..], &[0u8][..]].concat();
+    let longer = [&bytes[..], &[0]].concat();
     let refused =
         MetadataRecord::decode(Bytes::from(longer)).expect_err("trailing bytes are an error here");
     assert_eq!(refused.kind, DecodeErrorKind::TrailingBytes(1));
