@@ -7,7 +7,7 @@ use odradek_protocol::messages::{
     ApiVersionsRequest, FetchRequest, MetadataRequest, MetadataResponse, ProduceRequest,
     RequestHeader, metadata_response, produce_request,
 };
-use odradek_protocol::metadata_records::{MetadataRecord, TopicRecord};
+use odradek_protocol::metadata_records::{MetadataRecord, TopicRecord, TopicRecordParts};
 use odradek_protocol::{API_TABLE, ErrorCode, Message, StrBytes, Uuid};
 
 fn encoded<T: Message>(message: &T, version: i16) -> Bytes {
@@ -425,4 +425,31 @@ fn maps_keyed_by_shared_strings_are_looked_up_by_text() {
         assert_eq!(standard.get(*key), Some(&index));
         assert_eq!(ordered.get(*key), Some(&index));
     }
+}
+
+#[test]
+fn a_topic_record_read_where_it_lies_says_what_its_decoding_says() {
+    for length in [0, 1, 9, 126, 127, 128, 249, 16_382] {
+        let record = TopicRecord {
+            name: "t".repeat(length).into(),
+            topic_id: Uuid::from_u128(length as u128 + 7),
+            ..TopicRecord::default()
+        };
+        let bytes = MetadataRecord::from(record.clone()).to_bytes(0).unwrap();
+        let parts = TopicRecordParts::of(&bytes).expect("all of it is there");
+        assert_eq!(
+            (parts.name, parts.topic_id),
+            (&*record.name, record.topic_id)
+        );
+        let (decoded, _) = MetadataRecord::decode(bytes.clone()).unwrap();
+        assert_eq!(decoded, MetadataRecord::from(record));
+        for end in 0..bytes.len() {
+            assert_eq!(TopicRecordParts::of(&bytes[..end]), None);
+        }
+        let longer = [&bytes[..], &[0u8][..]].concat();
+        assert_eq!(TopicRecordParts::of(&longer), None);
+    }
+    let not_text = [1u8, 2, 0, 2, 0xFF];
+    let whole = [&not_text[..], &[0u8; 17][..]].concat();
+    assert_eq!(TopicRecordParts::of(&whole), None);
 }

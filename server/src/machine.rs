@@ -147,6 +147,8 @@ pub enum BackgroundWork {
     RemoveFile { path: PathBuf },
     /// Answered by `Names`, sorted; an absent folder has none.
     ListFolder { path: PathBuf },
+    /// Give memory that was freed back to the system now: after a start, which needs more than what it leaves. Answered by `Done`.
+    GiveBackMemory,
     /// Anything that computes (a recompression, a large encode). It must not wait for another thread. Answered by `Computed`.
     Compute(Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>),
 }
@@ -163,6 +165,7 @@ impl fmt::Debug for BackgroundWork {
             Self::ReadFile { path, .. } => write!(formatter, "ReadFile({})", path.display()),
             Self::RemoveFile { path } => write!(formatter, "RemoveFile({})", path.display()),
             Self::ListFolder { path } => write!(formatter, "ListFolder({})", path.display()),
+            Self::GiveBackMemory => formatter.write_str("GiveBackMemory"),
             Self::Compute(_) => formatter.write_str("Compute"),
         }
     }

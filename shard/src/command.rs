@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use odradek_protocol::{ErrorCode, StrBytes, Uuid};
+use odradek_protocol::{ErrorCode, Uuid};
 use odradek_wal::{DirectoryId, TopicId};
 use smallvec::SmallVec;
 
@@ -164,7 +164,7 @@ pub struct CreatePartition {
     /// The partition.
     pub key: PartitionKey,
     /// The topic's name, for messages; shared with whoever has it.
-    pub topic_name: StrBytes,
+    pub topic_name: Arc<str>,
     /// The leader epoch, which new batches are stamped with.
     pub leader_epoch: i32,
     /// Offset of the record that created it in the metadata log.

@@ -189,7 +189,7 @@ impl Shard {
                 });
                 let message = Message::Damaged {
                     key: slot.map(|slot| self.partition(slot).key),
-                    topic: slot.map(|slot| self.topic_of(slot).name.as_str().into()),
+                    topic: slot.map(|slot| self.topic_of(slot).name.as_ref().into()),
                     first: first.0,
                     last: last.0,
                     place: format!("{file}, byte {position}"),

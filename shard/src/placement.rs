@@ -56,7 +56,7 @@ impl Shard {
             return self.configure_topic(key.topic_id, create.config);
         }
         let assigned = create.directory.and_then(|id| self.directory_position(id));
-        let placed = match self.strays.claim(&key, assigned) {
+        let placed = match self.strays.claim(&self.directories, &key, assigned) {
             Some(found) => Some(found),
             None => self.create_replica(&create, assigned),
         };
@@ -74,7 +74,7 @@ impl Shard {
         if key.partition == 0 && create.config.cleanup.compact {
             self.statistics.topics_not_compacted += 1;
             self.message(Message::CompactionNotDone {
-                topic: create.topic_name.as_str().into(),
+                topic: create.topic_name.as_ref().into(),
             });
         }
         let partition = Partition {
@@ -187,7 +187,7 @@ impl Shard {
         if is_compacted != was_compacted && self.slot_of(&first).is_some() {
             if is_compacted {
                 self.statistics.topics_not_compacted += 1;
-                let topic = name.as_str().into();
+                let topic = name.as_ref().into();
                 self.message(Message::CompactionNotDone { topic });
             } else {
                 self.statistics.topics_not_compacted -= 1;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use odradek_protocol::StrBytes;
 use odradek_wal::{DirectoryId, Now, Offset, ReplicaId, TopicId};
 use slab::Slab;
 use smallvec::SmallVec;
@@ -33,7 +32,7 @@ use crate::table::Table;
 #[derive(Debug)]
 pub(crate) struct Topic {
     pub(crate) id: TopicId,
-    pub(crate) name: StrBytes,
+    pub(crate) name: Arc<str>,
     pub(crate) config: Arc<TopicConfig>,
     /// Positions of its partitions in the shard's table.
     pub(crate) partitions: SmallVec<[u32; 4]>,

@@ -156,7 +156,8 @@ pub struct At {
 }
 
 impl At {
-    pub(crate) const fn new(version: i16, flexible: bool) -> Self {
+    /// In a message of this version.
+    pub const fn new(version: i16, flexible: bool) -> Self {
         At {
             version,
             flexible,

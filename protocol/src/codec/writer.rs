@@ -134,6 +134,13 @@ impl Writer {
         self.finished.push(Segment::Shared(bytes.clone()));
     }
 
+    /// Appends bytes as they are, shared even when they are short: for what was written before.
+    pub fn write_segment(&mut self, bytes: Bytes) {
+        self.seal();
+        self.finished_bytes += bytes.len();
+        self.finished.push(Segment::Shared(bytes));
+    }
+
     /// One byte.
     pub fn write_u8(&mut self, value: u8) {
         self.current.push(value);
@@ -294,6 +301,18 @@ impl Writer {
         flexible: bool,
     ) -> Result<(), EncodeError> {
         self.write_nullable_string(text.map(StrBytes::as_byte_slice), flexible)
+    }
+
+    /// As [`Writer::write_optional_string`], of text that lies elsewhere.
+    ///
+    /// # Errors
+    /// When it is longer than a string may be.
+    pub fn write_optional_str(
+        &mut self,
+        text: Option<&str>,
+        flexible: bool,
+    ) -> Result<(), EncodeError> {
+        self.write_nullable_string(text.map(str::as_bytes), flexible)
     }
 
     /// bytes or records, or null; long ones are shared.

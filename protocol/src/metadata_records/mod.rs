@@ -30,6 +30,46 @@ macro_rules! metadata_records {
             const _: () = assert!($message::API_KEY.is_some());
         )*
 
+/// A framed TopicRecord, read where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicRecordParts<'a> {
+    /// The topic's name.
+    pub name: &'a str,
+    /// The topic's id.
+    pub topic_id: crate::Uuid,
+}
+
+impl<'a> TopicRecordParts<'a> {
+    /// Parts a record's value; none when it is no topic record of version 0, is not whole, or has tagged fields.
+    pub fn of(value: &'a [u8]) -> Option<TopicRecordParts<'a>> {
+        const TOPIC_TYPE: u8 = 2;
+        let (head, rest) = value.split_first_chunk::<3>()?;
+        let [frame, record_type, version] = *head;
+        if u32::from(frame) != FRAME_VERSION || record_type != TOPIC_TYPE || version != 0 {
+            return None;
+        }
+        // The name's length and one as a varint, at most two bytes for what a name may have.
+        let (&low, rest) = rest.split_first()?;
+        let (length, rest) = match low {
+            0 => return None,
+            1..0x80 => (usize::from(low), rest),
+            _ => {
+                let (&high, rest) = rest.split_first()?;
+                if high >= 0x80 {
+                    return None;
+                }
+                (usize::from(low & 0x7F) | usize::from(high) << 7, rest)
+            }
+        };
+        let (name, rest) = rest.split_at_checked(length.checked_sub(1)?)?;
+        let (topic_id, rest) = rest.split_first_chunk::<16>()?;
+        (rest == [0]).then_some(TopicRecordParts {
+            name: std::str::from_utf8(name).ok()?,
+            topic_id: crate::Uuid(*topic_id),
+        })
+    }
+}
+
         /// A framed PartitionRecord, parted without being read: two whose `version` and `rest` are equal say the same of their partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionRecordParts<'a> {

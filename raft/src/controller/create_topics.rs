@@ -4,6 +4,10 @@
 //! (KIP-599).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 
 use odradek_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use odradek_protocol::messages::create_topics_response::{
@@ -37,6 +41,12 @@ struct NewTopic {
 #[derive(Debug)]
 pub struct TopicCreation {
     request: CreateTopicsRequest,
+    /// Places in the request of its topics by their names, while it is being taken up.
+    names_seen: HashTable<u32>,
+    hasher: FixedState,
+    default_partitions: i64,
+    /// Records if all topics are found good.
+    records_at_most: usize,
     /// Place in the request of the next topic to be looked at.
     next: usize,
     /// Names that come more than once, and whether they were taken up.
@@ -66,6 +76,43 @@ pub struct CreationStep {
 }
 
 impl TopicCreation {
+    /// Takes up one more topic of the request.
+    pub fn add(&mut self, topic: CreatableTopic) {
+        let hash = self.hasher.hash_one(&topic.name);
+        let topics = &self.request.topics;
+        let name_at = |place: &u32| &topics[*place as usize].name;
+        if self
+            .names_seen
+            .find(hash, |place| *name_at(place) == topic.name)
+            .is_some()
+        {
+            self.repeated.insert(topic.name.clone(), false);
+        } else {
+            let hasher = &self.hasher;
+            self.names_seen
+                .insert_unique(hash, topics.len() as u32, |place| {
+                    hasher.hash_one(name_at(place))
+                });
+            self.names += 1;
+        }
+        let partitions = match topic.num_partitions {
+            -1 if topic.assignments.is_empty() => self.default_partitions,
+            count => i64::from(count),
+        };
+        let partitions = usize::try_from(partitions).unwrap_or(0);
+        let records = 1 + topic.configs.len() + partitions.max(topic.assignments.len());
+        self.records_at_most = self.records_at_most.saturating_add(records);
+        self.request.topics.push(topic);
+    }
+
+    /// All topics were added: with the rest of the request, whose own topics are none, it can be worked.
+    pub fn close(&mut self, rest: CreateTopicsRequest) {
+        let topics = std::mem::take(&mut self.request.topics);
+        self.request = CreateTopicsRequest { topics, ..rest };
+        self.names_seen = HashTable::new();
+        self.whole = self.records_at_most > OPERATION_RECORDS_MAX;
+    }
+
     /// How many topics the response will name: each name once.
     pub fn topics(&self) -> usize {
         self.names
@@ -100,30 +147,46 @@ impl QuorumController {
     }
 
     /// Takes up a request; [`QuorumController::continue_topics`] works it.
-    pub fn begin_topics(&self, request: CreateTopicsRequest, api_version: i16) -> TopicCreation {
-        let mut names: Vec<&StrBytes> = request.topics.iter().map(|topic| &topic.name).collect();
-        names.sort_unstable();
-        let repeated = names.windows(2).filter(|pair| pair[0] == pair[1]);
-        let repeated = repeated.map(|pair| (pair[0].clone(), false)).collect();
-        names.dedup();
-        let names = names.len();
+    pub fn begin_topics(
+        &self,
+        mut request: CreateTopicsRequest,
+        api_version: i16,
+    ) -> TopicCreation {
+        let topics = std::mem::take(&mut request.topics);
+        let mut creation = self.open_topics(topics.len(), api_version);
+        for topic in topics {
+            creation.add(topic);
+        }
+        creation.close(request);
+        creation
+    }
+
+    /// Begins to take up a request of so many topics, a topic at a time: [`TopicCreation::add`], then [`TopicCreation::close`].
+    pub fn open_topics(&self, topics: usize, api_version: i16) -> TopicCreation {
         let shows_configs = api_version >= 5;
-        let mut creation = TopicCreation {
+        let shared_configs = match shows_configs {
+            true => self.shown_configs(&ConfigMap::new()),
+            false => Vec::new(),
+        };
+        TopicCreation {
+            request: CreateTopicsRequest {
+                topics: Vec::with_capacity(topics),
+                ..CreateTopicsRequest::default()
+            },
+            names_seen: HashTable::with_capacity(topics),
+            hasher: FixedState::with_seed(self.options.hash_seed),
+            default_partitions: self.default_partitions(),
+            records_at_most: 0,
             next: 0,
-            repeated,
-            names,
+            repeated: BTreeMap::new(),
+            names: 0,
             folded: BTreeMap::new(),
             records_left: OPERATION_RECORDS_MAX,
-            whole: self.records_at_most(&request) > OPERATION_RECORDS_MAX,
+            whole: false,
             plain_configs: None,
             shows_configs,
-            shared_configs: Vec::new(),
-            request,
-        };
-        if shows_configs {
-            creation.shared_configs = self.shown_configs(&ConfigMap::new());
+            shared_configs,
         }
-        creation
     }
 
     /// Looks at more topics of the request until about `records_max` records are due.
@@ -138,11 +201,15 @@ impl QuorumController {
         } else {
             records_max
         };
-        while let Some(topic) = creation.request.topics.get(creation.next) {
+        while let Some(topic) = creation.request.topics.get_mut(creation.next) {
             if step.records.len() >= records_max || step.results.len() >= records_max {
                 break;
             }
-            let topic = topic.clone();
+            // What is decided on its own is not named again.
+            let topic = match creation.whole {
+                true => topic.clone(),
+                false => std::mem::take(topic),
+            };
             creation.next += 1;
             let result = match creation.repeated.get_mut(&topic.name) {
                 Some(true) => continue,
@@ -172,24 +239,6 @@ impl QuorumController {
         }
         step.done = creation.next == creation.request.topics.len();
         step
-    }
-
-    /// The records of a request whose topics are all found good.
-    fn records_at_most(&self, request: &CreateTopicsRequest) -> usize {
-        let default_partitions = self.default_partitions();
-        let of_topic = |topic: &CreatableTopic| {
-            let partitions = match topic.num_partitions {
-                -1 if topic.assignments.is_empty() => default_partitions,
-                count => i64::from(count),
-            };
-            let partitions = usize::try_from(partitions).unwrap_or(0);
-            1 + topic.configs.len() + partitions.max(topic.assignments.len())
-        };
-        request
-            .topics
-            .iter()
-            .map(of_topic)
-            .fold(0, usize::saturating_add)
     }
 
     fn default_partitions(&self) -> i64 {

@@ -111,7 +111,10 @@ impl QuorumController {
     ) -> DeletableTopicResult {
         match found {
             Ok(id) => DeletableTopicResult {
-                name: self.topics().by_id(*id).map(|view| view.name().clone()),
+                name: self
+                    .topics()
+                    .by_id(*id)
+                    .map(|view| StrBytes::from(&**view.name())),
                 topic_id: *id,
                 ..DeletableTopicResult::default()
             },

@@ -1,6 +1,7 @@
 //! ListPartitionReassignments 0 (KIP-455). Starting and cancelling reassignments come with the cluster issue; what a log of other nodes
 //! holds is shown.
 
+use odradek_protocol::StrBytes;
 use odradek_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest;
 use odradek_protocol::messages::list_partition_reassignments_response::{
     ListPartitionReassignmentsResponse, OngoingPartitionReassignment, OngoingTopicReassignment,
@@ -58,7 +59,7 @@ fn ongoing(topic: &TopicView<'_>, wanted: Option<&[i32]>) -> Option<OngoingTopic
         })
         .collect();
     (!partitions.is_empty()).then(|| OngoingTopicReassignment {
-        name: topic.name().clone(),
+        name: StrBytes::from(&**topic.name()),
         partitions,
         ..OngoingTopicReassignment::default()
     })

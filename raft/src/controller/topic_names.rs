@@ -71,7 +71,7 @@ pub(super) fn colliding_topic(topics: &TopicsImage, name: &str) -> Option<String
     let prefix = &name[..first];
     topics
         .iter_from(prefix)
-        .map(|topic| topic.name().as_str())
+        .map(|topic| &**topic.name())
         .take_while(|other| other.starts_with(prefix))
         .find(|other| *other != name && names_collide(other, name))
         .map(str::to_string)

@@ -134,7 +134,12 @@ impl MetadataBuilder {
         }
     }
 
-    fn create_topic(&mut self, name: &str, id: Uuid, offset: i64) -> Result<(), ApplyError> {
+    pub(super) fn create_topic(
+        &mut self,
+        name: &str,
+        id: Uuid,
+        offset: i64,
+    ) -> Result<(), ApplyError> {
         if self.topics.create_topic(name, id) {
             return Ok(());
         }

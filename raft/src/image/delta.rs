@@ -2,6 +2,7 @@
 //! chance, and easy to part by shard. The builder fills it (`topics_builder.rs`, `apply.rs`).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
@@ -46,7 +47,7 @@ pub struct DeletedTopic {
     /// Its id.
     pub id: Uuid,
     /// Its name; another topic may have it by now.
-    pub name: StrBytes,
+    pub name: Arc<str>,
     /// Its index in the image before.
     pub index: u32,
     /// How many partitions it had when it went, numbered from 0 on; the image before may have fewer.

@@ -1,11 +1,12 @@
 //! An image out of a snapshot's records, as they come: millions of them are neither kept nor all read. Most partition records of a snapshot
-//! say the same as the one before of another partition, and then its entry is simply set once more. Publication is in `builder.rs`.
+//! say the same as the one before of another partition, and then its entry is simply set once more; topic records are read where they lie.
+//! Publication is in `builder.rs`.
 
 use std::fmt;
 
 use bytes::Bytes;
 use odradek_protocol::codec::DecodeError;
-use odradek_protocol::metadata_records::{MetadataRecord, PartitionRecordParts};
+use odradek_protocol::metadata_records::{MetadataRecord, PartitionRecordParts, TopicRecordParts};
 
 use super::MetadataImage;
 use super::builder::{ApplyError, BuilderOptions, MetadataBuilder};
@@ -70,6 +71,12 @@ impl SnapshotLoader {
             let (topic, number, entry) = (parts.topic_id, parts.partition_id, *entry);
             let set = self.builder.set_like(topic, number, entry, self.offset);
             return set.map_err(LoadError::Apply);
+        }
+        if let Some(topic) = TopicRecordParts::of(&value) {
+            let created = self
+                .builder
+                .create_topic(topic.name, topic.topic_id, self.offset);
+            return created.map_err(LoadError::Apply);
         }
         let known = parts.map(|parts| {
             let rest = value.slice(value.len() - parts.rest.len()..);

@@ -32,7 +32,6 @@ pub use delta::{DeletedTopic, MetadataDelta, PartitionChange, TopicsDelta};
 pub use loader::{LoadError, SnapshotLoader};
 pub use records::{ELR_VERSION, KRAFT_VERSION, METADATA_VERSION, record_version};
 pub use snapshot::write_snapshot;
-pub use sorted::SortedChunks;
 pub use topics::{NO_LEADER, Partition, PartitionView, TopicView, TopicsImage, is_internal_topic};
 
 use crate::configs::ConfigMap;
@@ -168,7 +167,20 @@ impl MetadataImage {
 
     /// The configs of a topic, if it has any.
     pub fn topic_config(&self, name: &str) -> Option<&ConfigMap> {
+        if !self.has_topic_configs() {
+            return None;
+        }
         self.config(&ConfigResource::topic(name))
+    }
+
+    /// Whether any topic has configs of its own: a million that have none are not each looked up.
+    fn has_topic_configs(&self) -> bool {
+        let first = ConfigResource {
+            resource_type: resource_type::TOPIC,
+            name: StrBytes::EMPTY,
+        };
+        let next = self.configs.range(first..).next();
+        next.is_some_and(|(resource, _)| resource.resource_type == resource_type::TOPIC)
     }
 
     /// A broker that may lead: registered, not fenced, not shutting down.

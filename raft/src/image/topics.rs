@@ -1,12 +1,14 @@
 //! Topics and partitions of the image. A partition is 32 bytes in a dense vector of slots; its lists are numbers of interned lists. A topic
-//! holds runs of slots. Everything is behind `Arc`s that images share. Changes are made in `topics_builder.rs`.
+//! holds runs of slots. A topic's name and id stand in its entry alone: what finds it by them holds its index. Everything is behind `Arc`s
+//! that images share. Changes are made in `topics_builder.rs`.
 
-use odradek_protocol::{StrBytes, Uuid};
-use smallvec::SmallVec;
+use std::sync::Arc;
+
+use odradek_protocol::Uuid;
 
 use super::chunked::ChunkedVec;
 use super::intern::{EMPTY, InternedLists};
-use super::sorted::SortedChunks;
+use super::sorted::{Keys, Own, SortedChunks};
 
 /// "No leader", as Kafka's records write it.
 pub const NO_LEADER: i32 = -1;
@@ -55,35 +57,124 @@ pub(super) struct Run {
     pub(super) count: u32,
 }
 
+/// A topic's runs by first partition: nearly always one, which takes no memory of its own.
+#[derive(Clone, Debug)]
+pub(super) enum Runs {
+    One(Run),
+    Many(Vec<Run>),
+}
+
+impl Runs {
+    /// Those of a topic without partitions.
+    pub(super) const EMPTY: Runs = Runs::One(Run {
+        first_partition: 0,
+        first_slot: 0,
+        count: 0,
+    });
+
+    pub(super) fn as_slice(&self) -> &[Run] {
+        match self {
+            Runs::One(run) if run.count == 0 => &[],
+            Runs::One(run) => std::slice::from_ref(run),
+            Runs::Many(runs) => runs,
+        }
+    }
+
+    pub(super) fn insert(&mut self, index: usize, run: Run) {
+        match self {
+            Runs::One(only) if only.count == 0 => *only = run,
+            Runs::One(only) => {
+                let mut runs = vec![*only];
+                runs.insert(index, run);
+                *self = Runs::Many(runs);
+            }
+            Runs::Many(runs) => runs.insert(index, run),
+        }
+    }
+
+    pub(super) fn lengthen(&mut self, index: usize) {
+        match self {
+            Runs::One(only) => only.count += 1,
+            Runs::Many(runs) => runs[index].count += 1,
+        }
+    }
+}
+
 /// One topic.
 #[derive(Clone, Debug)]
 pub(super) struct TopicEntry {
-    pub(super) name: StrBytes,
+    pub(super) name: Arc<str>,
     pub(super) id: Uuid,
-    /// By first partition; together they hold every partition that has been recorded.
-    pub(super) runs: SmallVec<[Run; 1]>,
-    pub(super) partitions: u32,
+    /// Together they hold every partition that has been recorded.
+    pub(super) runs: Runs,
 }
+
+// A cluster may have as many topics as partitions.
+const _: () = assert!(size_of::<Option<TopicEntry>>() <= 56);
 
 impl TopicEntry {
     pub(super) fn slot_of(&self, partition: i32) -> Option<u32> {
         let partition = u32::try_from(partition).ok()?;
-        let after = self
-            .runs
-            .partition_point(|run| run.first_partition <= partition);
-        let run = self.runs.get(after.checked_sub(1)?)?;
+        let runs = self.runs.as_slice();
+        let after = runs.partition_point(|run| run.first_partition <= partition);
+        let run = runs.get(after.checked_sub(1)?)?;
         let inside = partition - run.first_partition;
         (inside < run.count).then(|| run.first_slot + inside)
     }
+
+    pub(super) fn partitions(&self) -> u32 {
+        self.runs.as_slice().iter().map(|run| run.count).sum()
+    }
+}
+
+pub(super) type Entries = ChunkedVec<Option<TopicEntry>>;
+
+/// Indexes by the names of their topics.
+pub(super) struct ByName<'a>(pub(super) &'a Entries);
+
+impl Keys<u32> for ByName<'_> {
+    type Key = str;
+    type Fence = Arc<str>;
+
+    fn key<'a>(&'a self, index: &'a u32) -> &'a str {
+        &self.entry(*index).name
+    }
+
+    fn fence(&self, index: &u32) -> Arc<str> {
+        self.entry(*index).name.clone()
+    }
+}
+
+impl ByName<'_> {
+    fn entry(&self, index: u32) -> &TopicEntry {
+        self.0
+            .get(index as usize)
+            .and_then(Option::as_ref)
+            .expect("an index is taken out before its topic")
+    }
+}
+
+/// An index below 32 bits of its topic's id: what [`TopicsImage::by_id`] searches.
+pub(super) fn id_key(id: Uuid, index: u32) -> u64 {
+    u64::from(id_hash(id)) << 32 | u64::from(index)
+}
+
+/// Controllers draw ids at random; those of tests and reserved ones are spread by the multiplication.
+fn id_hash(id: Uuid) -> u32 {
+    const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
+    let id = u128::from_be_bytes(id.0);
+    let folded = (id >> 64) as u64 ^ (id as u64).rotate_left(32);
+    (folded.wrapping_mul(ODD) >> 32) as u32
 }
 
 /// All topics. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct TopicsImage {
     pub(super) slots: ChunkedVec<PartitionEntry>,
-    pub(super) entries: ChunkedVec<Option<TopicEntry>>,
-    pub(super) by_name: SortedChunks<StrBytes, u32>,
-    pub(super) by_id: SortedChunks<Uuid, u32>,
+    pub(super) entries: Entries,
+    pub(super) by_name: SortedChunks<u32, Arc<str>>,
+    /// By [`id_key`].
+    pub(super) by_id: SortedChunks<u64, u64>,
     pub(super) lists: InternedLists<i32>,
     pub(super) directories: InternedLists<Uuid>,
     pub(super) partition_count: usize,
@@ -107,17 +198,22 @@ impl TopicsImage {
 
     /// A topic by its name.
     pub fn by_name(&self, name: &str) -> Option<TopicView<'_>> {
-        // Bytes are in the order of the text, and need not be checked to be text at every step.
-        let wanted = name.as_bytes();
-        let found = self
-            .by_name
-            .get_by(|known| known.as_byte_slice().cmp(wanted));
-        self.by_index(*found?)
+        let names = ByName(&self.entries);
+        self.by_index(self.by_name.get(&names, name)?)
     }
 
     /// A topic by its id.
     pub fn by_id(&self, id: Uuid) -> Option<TopicView<'_>> {
-        self.by_index(*self.by_id.get(&id)?)
+        self.by_index(self.index_of(id)?)
+    }
+
+    pub(super) fn index_of(&self, id: Uuid) -> Option<u32> {
+        let hash = id_hash(id);
+        self.by_id
+            .iter_from(&Own, &id_key(id, 0))
+            .take_while(|key| (key >> 32) as u32 == hash)
+            .map(|key| key as u32)
+            .find(|index| self.by_index(*index).is_some_and(|topic| topic.id() == id))
     }
 
     /// A topic by the index that a delta names.
@@ -132,16 +228,14 @@ impl TopicsImage {
 
     /// All topics by name.
     pub fn iter(&self) -> impl Iterator<Item = TopicView<'_>> {
-        self.by_name
-            .iter()
-            .filter_map(|(_, &index)| self.by_index(index))
+        self.by_name.iter().filter_map(|index| self.by_index(index))
     }
 
     /// Topics by name from `name` on: pages of DescribeTopicPartitions.
     pub fn iter_from(&self, name: &str) -> impl Iterator<Item = TopicView<'_>> {
         self.by_name
-            .iter_from(name)
-            .filter_map(|(_, &index)| self.by_index(index))
+            .iter_from(&ByName(&self.entries), name)
+            .filter_map(|index| self.by_index(index))
     }
 
     /// A partition by topic id and number.
@@ -161,7 +255,7 @@ impl TopicsImage {
 
     /// Bytes of the whole structure, counted as if no other image shared it.
     pub fn bytes(&self) -> usize {
-        let names: usize = self.iter().map(|topic| topic.name().len() + 32).sum();
+        let names: usize = self.iter().map(|topic| topic.name().len() + 16).sum();
         self.slots.bytes()
             + self.entries.bytes()
             + self.by_name.bytes()
@@ -182,7 +276,7 @@ pub struct TopicView<'a> {
 
 impl<'a> TopicView<'a> {
     /// Its name.
-    pub fn name(&self) -> &'a StrBytes {
+    pub fn name(&self) -> &'a Arc<str> {
         &self.entry.name
     }
 
@@ -198,7 +292,7 @@ impl<'a> TopicView<'a> {
 
     /// Number of partitions; they are numbered from 0 on.
     pub fn partition_count(&self) -> i32 {
-        self.entry.partitions as i32
+        self.entry.partitions() as i32
     }
 
     /// One partition.
@@ -209,7 +303,7 @@ impl<'a> TopicView<'a> {
     /// All partitions by number.
     pub fn partitions(&self) -> impl Iterator<Item = (i32, PartitionView<'a>)> + use<'a> {
         let topics = self.topics;
-        self.entry.runs.iter().flat_map(move |run| {
+        self.entry.runs.as_slice().iter().flat_map(move |run| {
             (0..run.count).filter_map(move |inside| {
                 let view = topics.by_slot(run.first_slot + inside)?;
                 Some(((run.first_partition + inside) as i32, view))

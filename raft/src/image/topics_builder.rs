@@ -2,13 +2,17 @@
 //! `topics.rs`; which record does what is in `apply.rs`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use odradek_protocol::{StrBytes, Uuid};
+use odradek_protocol::Uuid;
 use smallvec::SmallVec;
 
 use super::delta::{DeletedTopic, PartitionChange, TopicsDelta};
 use super::intern::{EMPTY, Interner};
-use super::topics::{PartitionEntry, PartitionView, Run, TopicEntry, TopicsImage};
+use super::sorted::Own;
+use super::topics::{
+    ByName, PartitionEntry, PartitionView, Run, Runs, TopicEntry, TopicsImage, id_key,
+};
 
 /// The working copy of the topics, and the look-ups that only a writer needs.
 #[derive(Clone, Debug)]
@@ -60,20 +64,19 @@ impl TopicsBuilder {
         {
             return Some(index);
         }
-        let index = *self.image.by_id.get(&id)?;
+        let index = self.image.index_of(id)?;
         self.last = Some((id, index));
         Some(index)
     }
 
     /// Adds a topic without partitions; false when its name or id was taken, and then this copy is spoilt.
     pub(super) fn create_topic(&mut self, name: &str, id: Uuid) -> bool {
-        let name = StrBytes::from(name.to_string());
         let entry = TopicEntry {
-            name: name.clone(),
+            name: Arc::from(name),
             id,
-            runs: SmallVec::new(),
-            partitions: 0,
+            runs: Runs::EMPTY,
         };
+        let is_new = self.image.index_of(id).is_none();
         let index = match self.free_indexes.pop() {
             Some(index) => {
                 *self.entry_mut(index) = Some(entry);
@@ -81,11 +84,12 @@ impl TopicsBuilder {
             }
             None => self.image.entries.push(Some(entry)) as u32,
         };
-        let by_name = self.image.by_name.insert(name, index);
-        let by_id = self.image.by_id.insert(id, index);
+        let image = &mut self.image;
+        let is_named = image.by_name.insert(&ByName(&image.entries), index);
+        image.by_id.insert(&Own, id_key(id, index));
         self.last = Some((id, index));
         self.delta.created.insert(id);
-        by_name.is_none() && by_id.is_none()
+        is_new && is_named
     }
 
     /// Sets a partition, new or known, and notes the change. `index` is that of a live topic.
@@ -131,19 +135,23 @@ impl TopicsBuilder {
     }
 
     pub(super) fn delete_topic(&mut self, index: u32) {
+        let name = self.topic(index).name.clone();
+        let image = &mut self.image;
+        image.by_name.remove(&ByName(&image.entries), &name);
         let entry = self
             .entry_mut(index)
             .take()
             .expect("the caller looked the topic up in this image");
-        for run in &entry.runs {
+        let partitions = entry.partitions();
+        let runs = entry.runs.as_slice();
+        for run in runs {
             for slot in run.first_slot..run.first_slot + run.count {
                 *self.slot_mut(slot) = PartitionEntry::default();
             }
         }
-        self.image.partition_count -= entry.partitions as usize;
-        self.image.by_name.remove(entry.name.as_ref() as &str);
-        self.image.by_id.remove(&entry.id);
-        self.resting_slots.extend(entry.runs.iter().copied());
+        self.image.partition_count -= partitions as usize;
+        self.image.by_id.remove(&Own, &id_key(entry.id, index));
+        self.resting_slots.extend_from_slice(runs);
         self.resting_indexes.push(index);
         self.last = None;
         if !self.delta.created.remove(&entry.id) {
@@ -151,7 +159,7 @@ impl TopicsBuilder {
                 id: entry.id,
                 name: entry.name,
                 index,
-                partition_count: entry.partitions as i32,
+                partition_count: partitions as i32,
             });
         } else {
             self.delta.vanished.push(index);
@@ -252,7 +260,7 @@ impl TopicsBuilder {
 
     /// Gives a partition a slot: the one after its neighbour's when that is free, so that a topic is one run.
     fn add_slot(&mut self, index: u32, partition: u32) -> u32 {
-        let runs = &self.topic(index).runs;
+        let runs = self.topic(index).runs.as_slice();
         let after = runs.partition_point(|run| run.first_partition <= partition);
         let neighbour = after
             .checked_sub(1)
@@ -267,9 +275,8 @@ impl TopicsBuilder {
             .entry_mut(index)
             .as_mut()
             .expect("the index was just looked up");
-        entry.partitions += 1;
         match neighbour {
-            Some((before, _)) if extends => entry.runs[before].count += 1,
+            Some((before, _)) if extends => entry.runs.lengthen(before),
             _ => entry.runs.insert(
                 after,
                 Run {

@@ -188,11 +188,7 @@ impl Model {
             .map(|(_, partitions)| partitions.len())
             .sum();
         assert_eq!(image.topics.partition_count(), count, "{place}");
-        let by_name: Vec<&str> = image
-            .topics
-            .iter()
-            .map(|topic| topic.name().as_str())
-            .collect();
+        let by_name: Vec<&str> = image.topics.iter().map(|topic| &**topic.name()).collect();
         assert!(by_name.is_sorted(), "{place}");
         for (id, (name, known)) in &self.topics {
             let topic = image.topics.by_name(name).expect("found by id above");

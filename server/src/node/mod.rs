@@ -7,6 +7,7 @@ pub mod connection;
 pub mod controller_call;
 pub mod dispatch;
 mod errors;
+mod leftovers;
 pub mod log_metrics;
 pub mod mail;
 pub mod metadata_group;
@@ -31,6 +32,7 @@ use bytes::Bytes;
 use connection::Connection;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use leftovers::Leftovers;
 use log_metrics::ShardMetrics;
 use metadata_group::MetadataGroup;
 use metrics::CoreMetrics;
@@ -103,6 +105,7 @@ pub struct Core {
     pub(crate) image: Arc<MetadataImage>,
     pub(crate) topic_configs: TopicConfigs,
     pub(crate) placements: Placements,
+    leftovers: Leftovers,
     pub(crate) sessions: SessionCache,
     pub(crate) unresolved: HashMap<i32, Vec<Unresolved>, FixedState>,
     pub(crate) shards: Vec<OwnedShard>,
@@ -171,6 +174,7 @@ impl Core {
             image: parts.image,
             topic_configs: TopicConfigs::default(),
             placements: Placements::default(),
+            leftovers: Leftovers::default(),
             sessions,
             unresolved: HashMap::with_hasher(hasher.clone()),
             shards: parts.shards,
@@ -397,6 +401,9 @@ impl Core {
             return;
         }
         self.serving = true;
+        if self.index == METADATA_CORE {
+            self.give_back_memory();
+        }
         let ids: Vec<ConnectionId> = {
             let mut ids: Vec<_> = self.connections.keys().copied().collect();
             ids.sort_unstable();
@@ -685,7 +692,9 @@ impl Machine for Core {
             }
             MachineEvent::Mail { mail, .. } => self.on_mail(mail),
             MachineEvent::Background { token, result } => {
-                if token & telemetry::BACKGROUND_TOKEN == 0 {
+                if token & leftovers::BACKGROUND_TOKEN != 0 {
+                    self.leftover_gone()
+                } else if token & telemetry::BACKGROUND_TOKEN == 0 {
                     metadata_group::on_background(self, token, result)
                 } else {
                     telemetry::on_background(self, token, result)

@@ -5,7 +5,7 @@
 use super::mail::ImageUpdate;
 use super::routing::{core_of, shard_of};
 use super::{Core, METADATA_CORE, TopicFound, metadata_group, operator};
-use odradek_protocol::{StrBytes, Uuid};
+use odradek_protocol::Uuid;
 use odradek_raft::configs::ConfigLayers;
 use odradek_raft::image::{
     ConfigResource, MetadataDelta, MetadataImage, PartitionView, TopicView, resource_type,
@@ -257,7 +257,7 @@ fn finish(core: &mut Core, placement: Placement) {
     } = placement.update;
     core.topic_configs.forget(&delta);
     core.topic_configs.shared = placement.configs.shared;
-    core.image = image.clone();
+    core.replace_image(image.clone());
     let of_clients =
         |resource: &ConfigResource| resource.resource_type == resource_type::CLIENT_METRICS;
     if delta.configs.iter().any(of_clients) {
@@ -304,7 +304,7 @@ fn deleted(
         if at.1 == 0 {
             for list in changes.values_mut() {
                 list.push(PartitionChange::TopicDeleted {
-                    topic_name: Arc::from(&*topic.name),
+                    topic_name: topic.name.clone(),
                 });
             }
         }
@@ -337,7 +337,7 @@ fn changed(
     slice: &[odradek_raft::image::PartitionChange],
     changes: &mut Changes,
 ) {
-    let mut current: Option<(u32, StrBytes, Arc<TopicConfig>)> = None;
+    let mut current: Option<(u32, Arc<str>, Arc<TopicConfig>)> = None;
     for change in slice {
         let Some(topic) = image.topics.by_index(change.topic_index) else {
             continue;
@@ -394,7 +394,7 @@ fn create(
     core: &Core,
     (topic, number): (&TopicView<'_>, i32),
     partition: &PartitionView<'_>,
-    (name, config): (&StrBytes, &Arc<TopicConfig>),
+    (name, config): (&Arc<str>, &Arc<TopicConfig>),
     metadata_offset: i64,
 ) -> PartitionChange {
     let directory = partition.directory_of(core.options.node_id);

@@ -1,13 +1,14 @@
 //! Questions that handlers ask of the metadata image: topics by name and id, leaders, brokers and their addresses.
 
 use super::Core;
-use odradek_protocol::{StrBytes, Uuid};
+use odradek_protocol::Uuid;
 use odradek_raft::image::TopicView;
+use std::sync::Arc;
 
 /// A topic, found.
 #[derive(Clone, Debug)]
 pub struct TopicFound {
-    pub name: StrBytes,
+    pub name: Arc<str>,
     pub id: Uuid,
     /// Partitions are numbered from 0 to one below this.
     pub partitions: i32,

@@ -419,6 +419,10 @@ fn run_work(work: BackgroundWork) -> BackgroundResult {
             Ok(names) => BackgroundResult::Names(names),
             Err(error) => ended(&path, "list", Err(error)),
         },
+        BackgroundWork::GiveBackMemory => {
+            super::buffers::give_back_memory();
+            BackgroundResult::Done
+        }
         BackgroundWork::Compute(compute) => BackgroundResult::Computed(compute()),
     }
 }

@@ -9,9 +9,9 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::TcpListener;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -390,14 +390,40 @@ pub fn write_file_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".part");
     let part = folder.join(name);
-    let written = fs::write(&part, contents)
-        .and_then(|()| fs::File::open(&part)?.sync_all())
-        .and_then(|()| fs::rename(&part, path));
+    let written = write_in_pieces(&part, contents).and_then(|()| fs::rename(&part, path));
     if let Err(error) = written {
         let _ = fs::remove_file(&part);
         return Err(error);
     }
     Ok(sync_folder(folder)?)
+}
+
+/// Bytes of a file that the kernel writes back at a time.
+const PIECE_BYTES: usize = 512 << 10;
+
+/// Writes and syncs a new file. Each piece is on its way to the disk before the next is written: a hundred megabytes at once would stand
+/// before every durable write of the logs.
+fn write_in_pieces(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    let mut position = 0;
+    for piece in contents.chunks(PIECE_BYTES) {
+        file.write_all(piece)?;
+        if contents.len() > PIECE_BYTES {
+            write_back(&file, position, piece.len());
+        }
+        position += piece.len();
+    }
+    file.sync_all()
+}
+
+/// Waits until a range of a file was written, durably or not. A file system that cannot do that writes it with the sync that follows.
+fn write_back(file: &fs::File, position: usize, length: usize) {
+    let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+        | libc::SYNC_FILE_RANGE_WRITE
+        | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    // SAFETY: the descriptor is open for as long as `file` is borrowed, and no memory of ours is handed over.
+    let _ =
+        unsafe { libc::sync_file_range(file.as_raw_fd(), position as i64, length as i64, flags) };
 }
 
 /// A doorbell's eventfd as a file that glommio reads from, on a descriptor of its own. Only within an executor.

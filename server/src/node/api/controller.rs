@@ -50,8 +50,8 @@ pub fn finish(
         }
         ControllerAnswer::Body(segments) => {
             let mut writer = begin_response(&meta);
-            for segment in &segments {
-                writer.write_shared(segment);
+            for segment in segments {
+                writer.write_segment(segment);
             }
             core.respond_encoded(meta, writer);
         }

@@ -109,7 +109,7 @@ fn topics(
         };
         let asked = match wanted {
             None => None,
-            Some(wanted) => match wanted.get(&found.name) {
+            Some(wanted) => match wanted.get(&*found.name) {
                 None => continue,
                 Some(asked) => Some(asked),
             },
@@ -125,7 +125,7 @@ fn topics(
             .collect();
         partitions.sort_by_key(|partition| partition.partition_index);
         topics.push(DescribeLogDirsTopic {
-            name: found.name,
+            name: StrBytes::from(&*found.name),
             partitions,
             ..DescribeLogDirsTopic::default()
         });

@@ -105,7 +105,7 @@ impl Page {
             .topics
             .push(DescribeTopicPartitionsResponseTopic {
                 error_code: ErrorCode::None.code(),
-                name: Some(topic.name().clone()),
+                name: Some(StrBytes::from(&**topic.name())),
                 topic_id: topic.id(),
                 is_internal: topic.is_internal(),
                 partitions,
@@ -119,9 +119,9 @@ impl Page {
         true
     }
 
-    fn set_cursor(&mut self, name: &StrBytes, partition_index: i32) {
+    fn set_cursor(&mut self, name: &str, partition_index: i32) {
         self.response.next_cursor = Some(Cursor {
-            topic_name: name.clone(),
+            topic_name: StrBytes::from(name),
             partition_index,
             ..Cursor::default()
         });

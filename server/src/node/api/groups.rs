@@ -51,7 +51,10 @@ struct ImageTopics<'a>(&'a MetadataImage);
 
 impl wire::Topics for ImageTopics<'_> {
     fn name_of(&self, id: Uuid) -> Option<StrBytes> {
-        self.0.topics.by_id(id).map(|topic| topic.name().clone())
+        self.0
+            .topics
+            .by_id(id)
+            .map(|topic| StrBytes::from(&**topic.name()))
     }
 
     fn id_of(&self, name: &str) -> Option<Uuid> {

@@ -32,7 +32,7 @@ pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal>
                 .image
                 .topics
                 .iter()
-                .map(|topic| topic.name().clone())
+                .map(|topic| StrBytes::from(&**topic.name()))
                 .collect(),
             BROKER | BROKER_LOGGER => core
                 .image

@@ -24,6 +24,7 @@ use odradek_shard::command::{
 use odradek_shard::validate::{BatchRules, prepare};
 use odradek_shard::{Event, RequestToken};
 use odradek_wal::TopicId;
+use std::sync::Arc;
 
 /// From this version on topics are named by id (KIP-516).
 const TOPIC_ID_VERSION: i16 = 13;
@@ -38,7 +39,7 @@ const ZSTD_VERSION: i16 = 7;
 pub struct SingleProduce {
     topic_id: Uuid,
     /// In versions that name topics.
-    name: Option<StrBytes>,
+    name: Option<Arc<str>>,
     acks: i16,
 }
 
@@ -136,7 +137,10 @@ pub fn finish_single(
         return core.respond_frame(&meta, frame);
     }
     let mut topic = TopicProduceResponse {
-        name: single.name.unwrap_or_default(),
+        name: single
+            .name
+            .map(|name| StrBytes::from(&*name))
+            .unwrap_or_default(),
         ..TopicProduceResponse::default()
     };
     if meta.version >= TOPIC_ID_VERSION {

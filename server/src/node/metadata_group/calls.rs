@@ -119,14 +119,7 @@ impl MetadataGroup {
             };
         }
         match api {
-            ApiKey::CreateTopics => match CreateTopicsRequest::decode(&mut reader, version) {
-                Ok(request) => creation::begin(core, self, (token, version), request),
-                Err(error) => self.refuse(
-                    core,
-                    token,
-                    format!("a {api:?} v{version} request does not decode: {error}"),
-                ),
-            },
+            ApiKey::CreateTopics => creation::read(core, self, (token, version), reader.rest()),
             ApiKey::DeleteTopics => operation!(DeleteTopicsRequest, delete_topics),
             ApiKey::CreatePartitions => operation!(CreatePartitionsRequest, create_partitions),
             ApiKey::AlterConfigs => operation!(AlterConfigsRequest, alter_configs),

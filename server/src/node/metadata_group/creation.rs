@@ -1,17 +1,20 @@
-//! Topics that are created in turns (M1): each turn decides as many topics as make about [`TURN_RECORDS`] records, appends these as a batch
+//! Topics that are created in turns (M1): the request is decoded some hundred topics a turn; then each turn decides as many topics as make about [`TURN_RECORDS`] records, appends these as a batch
 //! of their own, and lets the loop serve what else came. A crash between leaves the topics of the batches that became durable, as a Kafka
 //! client must expect of one request: each topic has its own result. The answer leaves when all is committed and placed.
 //!
 //! Calls that come meanwhile wait, so that a client's calls are decided in its order; heartbeats and what consensus answers do not.
 
 use super::calls::AppendError;
+use super::create_request::CreateRequest;
 use super::created_topics::CreatedTopics;
 use super::{MetadataGroup, deliver, with_group};
 use crate::node::Core;
 use crate::node::controller_call::{ControllerAnswer, ControllerCall};
+use bytes::Bytes;
 use odradek_protocol::Message;
 use odradek_protocol::api::ApiKey;
-use odradek_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use odradek_protocol::codec::DecodeError;
+use odradek_protocol::messages::CreateTopicsResponse;
 use odradek_protocol::metadata_records::MetadataRecord;
 use odradek_raft::consensus::ProposeRefusal;
 use odradek_raft::controller::TopicCreation;
@@ -20,6 +23,8 @@ use std::collections::VecDeque;
 
 /// Records of one turn, about: a fraction of a millisecond's work.
 const TURN_RECORDS: usize = 96;
+/// Topics of a request that are decoded in one turn.
+const TURN_DECODED: usize = 256;
 
 /// A request that is being worked.
 struct Creation {
@@ -33,10 +38,23 @@ struct Creation {
     unpublished: bool,
 }
 
+/// A request that is not decoded whole yet.
+struct Reading {
+    token: RequestToken,
+    request: CreateRequest,
+    topics: TopicCreation,
+}
+
+/// How far the request that is being worked is.
+enum Current {
+    Reading(Reading),
+    Creating(Creation),
+}
+
 /// What is being created, and the calls that wait for it: bounded by what connections may have in flight.
 #[derive(Default)]
 pub(super) struct Creations {
-    current: Option<Creation>,
+    current: Option<Current>,
     held: VecDeque<(RequestToken, ControllerCall)>,
 }
 
@@ -76,26 +94,69 @@ fn waits(call: &ControllerCall) -> bool {
     }
 }
 
-/// Takes up a request; a small one is done at once.
-pub(super) fn begin(
+/// Takes up a request as it came; a small one is done at once.
+pub(super) fn read(
     core: &mut Core,
     group: &mut MetadataGroup,
     (token, version): (RequestToken, i16),
-    request: CreateTopicsRequest,
+    body: Bytes,
 ) {
-    let topics = group.controller.begin_topics(request, version);
+    let request = match CreateRequest::begin(body, version) {
+        Ok(request) => request,
+        Err(error) => return group.refuse(core, token, not_decoded(version, &error)),
+    };
+    let topics = group.controller.open_topics(request.topics(), version);
+    go_on_reading(
+        core,
+        group,
+        Reading {
+            token,
+            request,
+            topics,
+        },
+    );
+}
+
+fn go_on_reading(core: &mut Core, group: &mut MetadataGroup, mut reading: Reading) {
+    let Reading {
+        token,
+        request,
+        topics,
+    } = &mut reading;
+    let (token, version) = (*token, request.version());
+    match request.step(TURN_DECODED, &mut |topic| topics.add(topic)) {
+        Ok(None) => group.creations.current = Some(Current::Reading(reading)),
+        Ok(Some(rest)) => {
+            topics.close(rest);
+            begin(core, group, (token, version), reading.topics);
+        }
+        Err(error) => group.refuse(core, token, not_decoded(version, &error)),
+    }
+}
+
+fn not_decoded(version: i16, error: &DecodeError) -> String {
+    format!("a CreateTopics v{version} request does not decode: {error}")
+}
+
+/// All of the request was decoded.
+fn begin(
+    core: &mut Core,
+    group: &mut MetadataGroup,
+    (token, version): (RequestToken, i16),
+    topics: TopicCreation,
+) {
     let body = CreatedTopics::begin(version, topics.topics(), topics.shared_configs());
     match body {
         Ok(body) => {
-            group.creations.current = Some(Creation {
+            let creation = Creation {
                 token,
                 topics,
                 body,
                 records: Vec::new(),
                 decided: false,
                 unpublished: false,
-            });
-            go_on(core, group);
+            };
+            go_on(core, group, creation);
         }
         Err(error) => group.refuse(core, token, not_encoded(&error)),
     }
@@ -103,19 +164,18 @@ pub(super) fn begin(
 
 /// One turn of what is being created.
 pub fn turn(core: &mut Core) {
-    with_group(core, |core, group| {
-        if group.creations.current.is_some() {
-            go_on(core, group);
-        } else if let Some((token, call)) = group.creations.held.pop_front() {
-            group.call(core, token, call);
+    with_group(core, |core, group| match group.creations.current.take() {
+        Some(Current::Reading(reading)) => go_on_reading(core, group, reading),
+        Some(Current::Creating(creation)) => go_on(core, group, creation),
+        None => {
+            if let Some((token, call)) = group.creations.held.pop_front() {
+                group.call(core, token, call);
+            }
         }
     });
 }
 
-fn go_on(core: &mut Core, group: &mut MetadataGroup) {
-    let Some(mut creation) = group.creations.current.take() else {
-        return;
-    };
+fn go_on(core: &mut Core, group: &mut MetadataGroup, mut creation: Creation) {
     if creation.records.is_empty() && !creation.decided {
         let step = group
             .controller
@@ -142,14 +202,14 @@ fn go_on(core: &mut Core, group: &mut MetadataGroup) {
             Err(AppendError::Refused(ProposeRefusal::Busy)) => {
                 // What is in hand will be committed, and then there is room.
                 creation.records = records;
-                group.creations.current = Some(creation);
+                group.creations.current = Some(Current::Creating(creation));
                 return;
             }
             Err(refusal) => return group.refuse(core, creation.token, refusal.to_string()),
         }
     }
     if !creation.decided {
-        group.creations.current = Some(creation);
+        group.creations.current = Some(Current::Creating(creation));
         return;
     }
     if creation.unpublished {
@@ -163,15 +223,13 @@ fn go_on(core: &mut Core, group: &mut MetadataGroup) {
 
 /// What was being created may never be committed: nobody is answered, and what waited is decided as it now stands.
 pub(super) fn resign(core: &mut Core, group: &mut MetadataGroup) {
-    if let Some(creation) = group.creations.current.take() {
-        let reason = "this node no longer leads the metadata log".to_string();
-        deliver(
-            core,
-            group,
-            creation.token,
-            ControllerAnswer::Refused(reason),
-        );
-    }
+    let token = match group.creations.current.take() {
+        Some(Current::Reading(reading)) => reading.token,
+        Some(Current::Creating(creation)) => creation.token,
+        None => return,
+    };
+    let reason = "this node no longer leads the metadata log".to_string();
+    deliver(core, group, token, ControllerAnswer::Refused(reason));
 }
 
 fn not_encoded(error: &odradek_protocol::codec::EncodeError) -> String {

@@ -3,6 +3,7 @@
 //! before the answer does. Calls are in `calls.rs`, those that create topics are worked in turns in `creation.rs`, this broker's own life in `lifecycle.rs`, snapshots in `snapshots.rs`.
 
 mod calls;
+mod create_request;
 mod created_topics;
 mod creation;
 mod lifecycle;

@@ -145,14 +145,14 @@ impl<'a> TopicsWriter<'a, '_> {
         id: Uuid,
         error: ErrorCode,
     ) -> Result<(), EncodeError> {
-        self.begin_topic(error, name, id, false)?;
+        self.begin_topic(error, name.map(StrBytes::as_str), id, false)?;
         self.writer.write_length(Some(0), self.flexible)?;
         self.end_topic(OPERATIONS_NOT_ASKED);
         Ok(())
     }
 
     fn found(&mut self, view: &TopicView<'a>) -> Result<(), EncodeError> {
-        let name = Some(view.name());
+        let name = Some(&**view.name());
         self.begin_topic(ErrorCode::None, name, view.id(), view.is_internal())?;
         let count = view.partition_count() as usize;
         self.writer.write_length(Some(count), self.flexible)?;
@@ -170,17 +170,17 @@ impl<'a> TopicsWriter<'a, '_> {
     fn begin_topic(
         &mut self,
         error: ErrorCode,
-        name: Option<&StrBytes>,
+        name: Option<&str>,
         id: Uuid,
         is_internal: bool,
     ) -> Result<(), EncodeError> {
         self.writer.write_i16(error.code());
         // Names became nullable in version 12; before it an empty one stands for none.
         let name = match name {
-            None if self.version < 12 => Some(&StrBytes::EMPTY),
+            None if self.version < 12 => Some(""),
             name => name,
         };
-        self.writer.write_optional_string(name, self.flexible)?;
+        self.writer.write_optional_str(name, self.flexible)?;
         if self.version >= 10 {
             self.writer.write_uuid(id);
         }
