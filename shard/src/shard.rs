@@ -188,8 +188,10 @@ impl Shard {
         let produces = (self.produce_deadline_us < u64::MAX).then_some(self.produce_deadline_us);
         let commits = self.directories.iter();
         let commits = commits.filter_map(|directory| directory.log.commit_due_us());
+        let reads = self.directories.iter();
+        let reads = reads.filter_map(|directory| directory.log.reads_due_us());
         let deadlines = self.deadlines.next_us().into_iter();
-        deadlines.chain(produces).chain(commits).min()
+        deadlines.chain(produces).chain(commits).chain(reads).min()
     }
 
     /// Until when a log's next write waits for those who were just answered, in monotonic microseconds.
