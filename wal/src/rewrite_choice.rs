@@ -29,6 +29,8 @@ const BUDGET_BYTES_MAX: i64 = 8 << 20;
 const QUIET_US: u64 = 20_000;
 /// What only readers gain from begins after so long without an append: between two bursts of a load it would be in the way.
 const IDLE_US: u64 = 1_000_000;
+/// It takes this part of the segments that are gathered under load.
+const IDLE_SEGMENTS_PART: usize = 4;
 /// A throttled producer waits for so long at most.
 const THROTTLE_MS_MAX: u64 = 1_000;
 
@@ -143,7 +145,9 @@ impl Log {
         let mut idle_only = false;
         if !due {
             unclustered.append(&mut for_readers);
-            let enough = unclustered.len() >= self.options.unclustered_segments_min.max(2);
+            // Time is there, and readers gain from few as well.
+            let least = self.options.unclustered_segments_min / IDLE_SEGMENTS_PART;
+            let enough = unclustered.len() >= least.max(2);
             if !enough || !self.is_idle(now) || self.space_is_short() {
                 return None;
             }

@@ -17,10 +17,12 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 pub const ALIGNMENT_BYTES: usize = 4096;
 
 /// What jemalloc, the allocator of the binary, is told at its start: large memory lies on huge pages where the kernel gives them. The kernel
-/// then finds the pages of a 1 MiB write in a third of the time (ARCHITECTURE.md has the figures), and maps them in one fault.
+/// then finds the pages of a 1 MiB write in a third of the time (ARCHITECTURE.md has the figures), and maps them in one fault. And freed memory
+/// that lies together goes back to the kernel at once only from 64 MiB on, not from 8 MiB: regions of segments are freed in the order they were
+/// read in, so what a cold reader leaves behind grew to that size again and again, and the kernel cleared a huge page for each 64 KiB read next.
 // SAFETY: jemalloc looks for this symbol, a pointer to a C string, and reads it once; nothing else has that name.
 #[unsafe(export_name = "_rjem_malloc_conf")]
-pub static ALLOCATOR_SETTINGS: &[u8; 11] = b"thp:always\0";
+pub static ALLOCATOR_SETTINGS: &[u8; 39] = b"thp:always,oversize_threshold:67108864\0";
 
 /// A heap buffer on a 4096-byte address, written by the kernel from its start on.
 pub struct AlignedBuffer {
