@@ -5,9 +5,7 @@ mod common;
 
 use common::*;
 use odradek_wal::simulation::Driver;
-use odradek_wal::{
-    Event, Io, IoClass, LogOptions, Offset, Output, ReadAnswer, ReplicaId,
-};
+use odradek_wal::{Event, Io, IoClass, LogOptions, Offset, Output, ReadAnswer, ReplicaId};
 
 const PARTITIONS: i32 = 16;
 const ROUNDS: i64 = 400;
