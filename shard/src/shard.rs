@@ -15,7 +15,9 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::admin::PendingDelete;
-use crate::command::{Action, Event, PartitionKey, Reply, RequestToken, SessionKey};
+use crate::command::{
+    Action, CreatePartition, Event, PartitionKey, Reply, RequestToken, SessionKey,
+};
 use crate::config::{ShardOptions, TopicConfig};
 use crate::coordinator::Coordinator;
 use crate::deadlines::Deadlines;
@@ -129,6 +131,8 @@ pub struct Shard {
     /// No produce gives up waiting before this.
     pub(crate) produce_deadline_us: u64,
     pub(crate) strays: Strays,
+    /// Partitions that no directory had room for when they came.
+    pub(crate) unplaced: BTreeMap<PartitionKey, CreatePartition>,
     /// It was said that a log doubts the clock.
     pub(crate) clock_doubted: bool,
     /// Coordinators by partition of their topic.
