@@ -104,6 +104,7 @@ impl Shard {
         for directory in 0..self.directories.len() {
             self.gather_slice(directory);
         }
+        self.place_waiting();
     }
 
     pub(crate) fn log_event(&mut self, directory: usize, event: odradek_wal::Event) {

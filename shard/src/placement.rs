@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use odradek_wal::{CreateReplica, DirectoryId, Offset, ReplicaId, RetentionPolicy, TopicId};
+use odradek_wal::{
+    AppendRefusal, CreateReplica, DirectoryId, Offset, ReplicaId, RetentionPolicy, TopicId,
+};
 use smallvec::SmallVec;
 
 use crate::command::{CreatePartition, PartitionChange, PartitionKey};
@@ -10,6 +12,11 @@ use crate::config::TopicConfig;
 use crate::message::Message;
 use crate::partition::{Offsets, Partition};
 use crate::shard::{Shard, Topic};
+
+/// Partitions that wait for room at most; what comes beyond is placed at the next start.
+const UNPLACED_MAX: usize = 65_536;
+/// Of them so many are placed in one tick.
+const PLACED_PER_TICK_MAX: usize = 256;
 
 impl Shard {
     pub(crate) fn apply_metadata(&mut self, changes: Vec<PartitionChange>) {
@@ -20,6 +27,8 @@ impl Shard {
                     if let Some(slot) = self.slot_of(&key) {
                         let partition = self.partition_mut(slot);
                         partition.leader_epoch = partition.leader_epoch.max(leader_epoch);
+                    } else if let Some(create) = self.unplaced.get_mut(&key) {
+                        create.leader_epoch = create.leader_epoch.max(leader_epoch);
                     }
                 }
                 PartitionChange::InSync {
@@ -31,13 +40,23 @@ impl Shard {
                         let partition = self.partition_mut(slot);
                         partition.in_sync = in_sync;
                         partition.replicas = replicas;
+                    } else if let Some(create) = self.unplaced.get_mut(&key) {
+                        (create.in_sync, create.replicas) = (in_sync, replicas);
                     }
                 }
                 PartitionChange::Config { topic_id, config } => {
+                    for create in self.unplaced.values_mut() {
+                        if create.key.topic_id == topic_id {
+                            create.config = Arc::clone(&config);
+                        }
+                    }
                     self.configure_topic(topic_id, config)
                 }
                 PartitionChange::TopicDeleted { topic_name } => self.topic_deleted(&topic_name),
-                PartitionChange::Delete { key } => self.delete_partition(&key),
+                PartitionChange::Delete { key } => {
+                    self.unplaced.remove(&key);
+                    self.delete_partition(&key)
+                }
                 PartitionChange::CaughtUp {
                     metadata_offset,
                     unfenced,
@@ -63,6 +82,7 @@ impl Shard {
         let Some((directory, replica)) = placed else {
             return;
         };
+        self.unplaced.remove(&key);
         let Some(state) = self.directories[directory].log.replica(replica) else {
             return;
         };
@@ -138,11 +158,38 @@ impl Shard {
         match self.directories[directory].call(|log, out| log.create_replica(now, replica, out)) {
             Ok(replica) => Some((directory, replica)),
             Err(refusal) => {
+                let passes = matches!(refusal, AppendRefusal::NoSpace | AppendRefusal::Stalled);
+                if passes && self.wait_for_room(create) {
+                    return None; // That was said when it began to wait.
+                }
                 self.message(Message::AppendRefused {
                     key: create.key,
                     reason: refusal.to_string(),
                 });
                 None
+            }
+        }
+    }
+
+    /// Keeps a partition that no directory has room for now. True when it waited already.
+    fn wait_for_room(&mut self, create: &CreatePartition) -> bool {
+        let waits = self.unplaced.contains_key(&create.key);
+        if waits || self.unplaced.len() < UNPLACED_MAX {
+            self.unplaced.insert(create.key, create.clone());
+        }
+        waits
+    }
+
+    /// Places what waits for room, once there is some. Until then its partitions answer NOT_LEADER_OR_FOLLOWER, and clients ask again.
+    pub(crate) fn place_waiting(&mut self) {
+        for _ in 0..PLACED_PER_TICK_MAX {
+            let Some(create) = self.unplaced.values().next().cloned() else {
+                return;
+            };
+            let key = create.key;
+            self.create_partition(create);
+            if self.unplaced.contains_key(&key) {
+                return; // Still no room: the others would fare no better.
             }
         }
     }

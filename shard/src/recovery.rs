@@ -161,6 +161,7 @@ impl Shard {
             deadlines: Deadlines::default(),
             produce_deadline_us: u64::MAX,
             strays: Strays::new(hasher.clone()),
+            unplaced: BTreeMap::new(),
             clock_doubted: false,
             coordinators: BTreeMap::new(),
             inbox: VecDeque::new(),

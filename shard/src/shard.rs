@@ -14,7 +14,9 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::admin::PendingDelete;
-use crate::command::{Action, Event, PartitionKey, Reply, RequestToken, SessionKey};
+use crate::command::{
+    Action, CreatePartition, Event, PartitionKey, Reply, RequestToken, SessionKey,
+};
 use crate::config::{ShardOptions, TopicConfig};
 use crate::coordinator::Coordinator;
 use crate::deadlines::Deadlines;
@@ -128,6 +130,8 @@ pub struct Shard {
     /// No produce gives up waiting before this.
     pub(crate) produce_deadline_us: u64,
     pub(crate) strays: Strays,
+    /// Partitions that no directory had room for when they came.
+    pub(crate) unplaced: BTreeMap<PartitionKey, CreatePartition>,
     /// It was said that a log doubts the clock.
     pub(crate) clock_doubted: bool,
     /// Coordinators by partition of their topic.
@@ -187,8 +191,10 @@ impl Shard {
         let produces = (self.produce_deadline_us < u64::MAX).then_some(self.produce_deadline_us);
         let commits = self.directories.iter();
         let commits = commits.filter_map(|directory| directory.log.commit_due_us());
+        let reads = self.directories.iter();
+        let reads = reads.filter_map(|directory| directory.log.reads_due_us());
         let deadlines = self.deadlines.next_us().into_iter();
-        deadlines.chain(produces).chain(commits).min()
+        deadlines.chain(produces).chain(commits).chain(reads).min()
     }
 
     /// Until when a log's next write waits for those who were just answered, in monotonic microseconds.

@@ -162,3 +162,38 @@ fn case_11_an_idle_partition_costs_its_slot_and_no_deadline() {
     assert_eq!(node.shard.next_deadline_us(), None);
     assert_eq!(node.shard.statistics().partitions, 5_000);
 }
+
+#[test]
+fn what_a_log_had_no_room_for_is_placed_when_there_is() {
+    let mut node = Node::new();
+    let first = node.create(1, 0, TopicConfig::default());
+    // A write that does not end: the log refuses whatever comes meanwhile.
+    node.send(first, batch(&["a"]), -1);
+    node.now.monotonic_us += 3_000_000;
+    node.now.wall_ms += 3_000;
+    node.step(Event::Tick);
+    let waiting = key(1, 1);
+    let deleted = key(1, 2);
+    node.metadata(vec![
+        creation(waiting, TopicConfig::default()),
+        creation(deleted, TopicConfig::default()),
+    ]);
+    assert_eq!(replicas(&node), 1);
+    node.step(Event::Tick);
+    assert_eq!(node.shard.leader_epoch(&waiting), None);
+    // What the metadata say meanwhile holds for what waits.
+    node.metadata(vec![
+        PartitionChange::LeaderEpoch {
+            key: waiting,
+            leader_epoch: 7,
+        },
+        PartitionChange::Delete { key: deleted },
+    ]);
+    node.settle();
+    node.pass_ms(1_000);
+    assert_eq!(node.shard.leader_epoch(&waiting), Some(7));
+    assert_eq!(node.shard.leader_epoch(&deleted), None);
+    assert_eq!(replicas(&node), 2);
+    let produced = node.produce(waiting, batch(&["b"]));
+    assert_eq!(produced.error, ErrorCode::None);
+}

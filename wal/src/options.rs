@@ -79,7 +79,8 @@ pub struct LogOptions {
     pub rewrite_dead_percent_min: u64,
     /// A segment with so few extents counts as clustered, and is never moved for it.
     pub clustered_extents_max: u32,
-    /// Clustering begins at this many unclustered segments (of several expiry classes), and takes up to 64 together.
+    /// Clustering begins at this many unclustered segments (of several expiry classes; in quiet time of one as well), and takes up to 64
+    /// together.
     pub unclustered_segments_min: usize,
     /// Under load, rewriting writes at most this share of what group commits write, in percent.
     pub rewrite_ingest_percent: u64,

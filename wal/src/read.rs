@@ -104,6 +104,13 @@ impl Reader {
         }
     }
 
+    /// A cursor came to its end: it leaves its share to the others.
+    fn see_end(&mut self, second: u64, seen_s: u64) {
+        if second == self.second && seen_s == second {
+            self.active_now = self.active_now.saturating_sub(1);
+        }
+    }
+
     /// Makes room for one more cursor, of those that went no further for a second.
     fn room_for_cursor(&mut self, second: u64) -> bool {
         if self.cursors.len() >= CURSORS_MAX {
@@ -313,11 +320,13 @@ impl Log {
         if known.is_none() && !from_disk {
             return;
         }
+        let second = now.monotonic_us / 1_000_000;
         if next >= bound {
-            self.reader.cursors.remove(&replica);
+            if let Some(cursor) = self.reader.cursors.remove(&replica) {
+                self.reader.see_end(second, cursor.seen_s);
+            }
             return;
         }
-        let second = now.monotonic_us / 1_000_000;
         if known.is_none() && !self.reader.room_for_cursor(second) {
             return;
         }
@@ -361,7 +370,12 @@ impl Log {
                 true => cursor.ahead_bytes.saturating_sub(given_bytes),
                 false => 0,
             },
-            window_bytes: (cursor.window_bytes * 2).max(least).min(most).min(share),
+            // At least what it takes at a time, or it waits for the rest of each.
+            window_bytes: (cursor.window_bytes * 2)
+                .max(least)
+                .max(given_bytes)
+                .min(most)
+                .min(share),
             ..fresh
         }
     }

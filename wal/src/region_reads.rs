@@ -21,9 +21,15 @@ const GAP_BYTES_MAX: u64 = 64 << 10;
 const READ_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of all reads outstanding: what keeps a fast device busy.
 const OUTSTANDING_BYTES_MAX: u64 = 16 << 20;
-/// A durable write waits behind the reads that the device has in hand. So while there are such writes, reads are short, and few.
+/// A durable write waits behind the reads that the device has in hand. So while there are such writes, reads are short, and few,
 const READ_BYTES_UNDER_WRITE_MAX: u64 = 256 << 10;
-const OUTSTANDING_BYTES_UNDER_WRITE_MAX: u64 = 512 << 10;
+const OUTSTANDING_BYTES_UNDER_WRITE_MAX: u64 = 256 << 10;
+/// and after each the reads rest for so many times as long as it took. What is read is also checked, copied and sent by the loop that answers
+/// the producers, and taken in by a client that may share their processor: readers that are served as fast as they can take it leave producers to
+/// queue for all three. The time that a read took has in it how busy the device and the loop are, so that a slower one is left alone for longer.
+const REST_PARTS: u64 = 3;
+/// They rest for no longer: one slow read is no reason to stop.
+const REST_US_MAX: u64 = 20_000;
 /// So long after a write, the next one is expected.
 const WRITES_EXPECTED_US: u64 = 20_000;
 /// Index pages that come in one read.
@@ -51,6 +57,7 @@ struct DiskRead {
     length: usize,
     what: ReadWhat,
     failures: u8,
+    issued_us: u64,
 }
 
 #[derive(Debug)]
@@ -105,6 +112,10 @@ pub(crate) struct RegionReads {
     swept_to: (u32, u32),
     outstanding: usize,
     outstanding_bytes: u64,
+    /// While writes go on, no read is issued before.
+    rests_until_us: u64,
+    /// Set while something waits for that.
+    due_us: Option<u64>,
 }
 
 impl RegionReads {
@@ -331,6 +342,7 @@ impl Log {
                 jobs: vec![id],
             },
             failures: 0,
+            issued_us: 0,
         };
         let read = self.reader.disk.add(read);
         self.reader.disk.queue.push_back(read);
@@ -350,14 +362,21 @@ impl Log {
             length,
             what,
             failures: 0,
+            issued_us: 0,
         })
     }
 
     /// Issues what waits, as far as the device should have it in hand: few and short reads while durable writes go on. With
     /// `commit_on_append: false` the caller calls this when it has started the reads that belong together.
     pub fn issue_reads(&mut self, now: Now, out: &mut Vec<Output>) {
-        let since_write_us = now.monotonic_us.saturating_sub(self.last_commit_us);
-        let writes = self.in_flight.is_some() || since_write_us < WRITES_EXPECTED_US;
+        let writes = self.writes_go_on(now);
+        let disk = &mut self.reader.disk;
+        disk.due_us = None;
+        if writes && now.monotonic_us < disk.rests_until_us {
+            let waits = !(disk.queue.is_empty() && disk.frames.is_empty());
+            disk.due_us = waits.then_some(disk.rests_until_us);
+            return;
+        }
         let (reads_max, bytes_max, read_bytes_max) = match writes {
             true => (
                 self.options.reads_outstanding_under_write_max,
@@ -374,7 +393,7 @@ impl Log {
             && self.reader.disk.outstanding_bytes < bytes_max
         {
             if let Some(read) = self.reader.disk.queue.pop_front() {
-                self.issue_read(read, out);
+                self.issue_read(now, read, out);
                 continue;
             }
             let Some((file, frames, start, end)) = self.reader.disk.next_region(read_bytes_max)
@@ -388,14 +407,26 @@ impl Log {
                 shared: true,
             };
             let read = self.new_read(file, start, (end - start) as usize, what);
-            self.issue_read(read, out);
+            self.issue_read(now, read, out);
         }
     }
 
-    fn issue_read(&mut self, id: u64, out: &mut Vec<Output>) {
-        let Some(read) = self.reader.disk.reads.get(&id) else {
+    fn writes_go_on(&self, now: Now) -> bool {
+        let since_write_us = now.monotonic_us.saturating_sub(self.last_commit_us);
+        self.in_flight.is_some() || since_write_us < WRITES_EXPECTED_US
+    }
+
+    /// When reads that rest beside writes are to go on though nothing else happens, in monotonic microseconds: `step` is called then.
+    #[must_use]
+    pub fn reads_due_us(&self) -> Option<u64> {
+        self.reader.disk.due_us
+    }
+
+    fn issue_read(&mut self, now: Now, id: u64, out: &mut Vec<Output>) {
+        let Some(read) = self.reader.disk.reads.get_mut(&id) else {
             return;
         };
+        read.issued_us = now.monotonic_us;
         let (name, position, length) = (read.name(), read.position, read.length);
         self.reader.disk.outstanding += 1;
         self.reader.disk.outstanding_bytes += length as u64;
@@ -421,6 +452,11 @@ impl Log {
         };
         self.reader.disk.outstanding -= 1;
         self.reader.disk.outstanding_bytes -= read.length as u64;
+        if self.writes_go_on(now) {
+            let took_us = now.monotonic_us.saturating_sub(read.issued_us);
+            let rests_us = (took_us * REST_PARTS).min(REST_US_MAX);
+            self.reader.disk.rests_until_us = now.monotonic_us + rests_us;
+        }
         let data = expect_data(result, read.length);
         if data.is_err() && read.failures + 1 < READ_FAILURES_MAX && self.offline.is_none() {
             read.failures += 1;

@@ -110,6 +110,8 @@ pub(crate) struct Job {
     pub planning: Option<Planning>,
     pub parts: usize,
     pub clustering: bool,
+    /// Only readers gain from it: it makes way for a load.
+    pub idle_only: bool,
     pub wall_ms: i64,
     /// The extent whose frames go into the window next.
     unit: Option<Unit>,
@@ -165,6 +167,7 @@ impl Job {
             planning: None,
             parts,
             clustering: false,
+            idle_only: false,
             wall_ms,
             unit: None,
             placed: None,
@@ -276,7 +279,7 @@ impl Log {
         };
         let walk = Walk::Segments(self.merge_of(&choice.sources));
         let mut job = Job::new(self.rewriter.next_job, walk, choice.parts, now.wall_ms);
-        job.clustering = choice.clustering;
+        (job.clustering, job.idle_only) = (choice.clustering, choice.idle_only);
         self.begin_job(now, job, out);
     }
 
@@ -345,6 +348,9 @@ impl Log {
         job.take_unit();
         let closing = job.closing();
         if job.window_is_full() || (!job.window.is_empty() && (job.ended || closing.is_some())) {
+            if job.idle_only && self.makes_way(now) {
+                return Step::Wait;
+            }
             let Some(charged) = self.may_rewrite(now) else {
                 return Step::Wait;
             };

@@ -1,5 +1,6 @@
-//! What to rewrite and when. Sealed segments that are mostly dead are cleaned; segments in which many partitions of several expiry classes
-//! lie interleaved are clustered, many at a time; a segment of one class or of few partitions is left as it is until it dies. Under load
+//! What to rewrite and when. Sealed segments that are mostly dead are cleaned; segments in which many partitions lie interleaved are
+//! clustered, many at a time. Those of several expiry classes would not die whole: they are owed. Those of one class die whole as they are,
+//! and are clustered for their readers alone, in quiet time only. A segment of few partitions is left as it is until it dies. Under load
 //! rewriting may write a share of what is ingested, more and more of it as space runs out, and in quiet time it goes on unbounded. What it
 //! owes is the debt; past a bound in time, producers are to be throttled.
 
@@ -26,6 +27,10 @@ const SMALL_EXTENTS_MIN: u32 = 8;
 const BUDGET_BYTES_MAX: i64 = 8 << 20;
 /// Without an append for so long it is quiet. (Writes do not count: edits are written too.)
 const QUIET_US: u64 = 20_000;
+/// What only readers gain from begins after so long without an append: between two bursts of a load it would be in the way.
+const IDLE_US: u64 = 1_000_000;
+/// It takes this part of the segments that are gathered under load.
+const IDLE_SEGMENTS_PART: usize = 4;
 /// A throttled producer waits for so long at most.
 const THROTTLE_MS_MAX: u64 = 1_000;
 
@@ -50,6 +55,17 @@ pub(crate) struct Choice {
     /// Segments that are filled at the same time, by expiry class.
     pub parts: usize,
     pub clustering: bool,
+    /// Nothing is owed, only readers gain from it: it rests under load.
+    pub idle_only: bool,
+}
+
+/// Why a segment is worth clustering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Interleaved {
+    /// Its partitions are of several classes, and it would not die whole.
+    Owed,
+    /// It dies whole as it is, but its readers seek for every batch.
+    ForReaders,
 }
 
 impl Log {
@@ -72,19 +88,26 @@ impl Log {
             && dead * 100 > room * percent_min
     }
 
-    /// Many partitions of several classes lie in it as they came.
-    fn is_unclustered(&self, segment: &Segment) -> bool {
-        segment.state == SegmentState::Sealed
+    /// Whether many partitions lie in it as they came.
+    fn interleaved(&self, segment: &Segment) -> Option<Interleaved> {
+        const HOURS: u8 = 1 << ExpiryClass::Hours as u8;
+        let interleaved = segment.state == SegmentState::Sealed
             && segment.kind == SegmentKind::Log
             && segment.extents() > self.options.clustered_extents_max
-            && segment.classes.count_ones() >= 2
             && segment.live_bytes() > 0
-            && segment.live_bytes() < u64::from(segment.extents()) * CLUSTERED_EXTENT_BYTES_MIN
+            && segment.live_bytes() < u64::from(segment.extents()) * CLUSTERED_EXTENT_BYTES_MIN;
+        match segment.classes {
+            _ if !interleaved => None,
+            several if several.count_ones() >= 2 => Some(Interleaved::Owed),
+            // Gone before anybody comes back for it; or what it is, is not known.
+            0 | HOURS => None,
+            _ => Some(Interleaved::ForReaders),
+        }
     }
 
     /// Walks the segments: what is owed, and what to do first.
     pub(crate) fn choose_rewrite(&mut self, now: Now) -> Option<Choice> {
-        let (mut dead, mut unclustered) = (Vec::new(), Vec::new());
+        let (mut dead, mut unclustered, mut for_readers) = (Vec::new(), Vec::new(), Vec::new());
         let (mut dead_bytes, mut unclustered_bytes) = (0, 0);
         let mut held_bytes = 0;
         for (file, segment) in self.segments.iter() {
@@ -94,10 +117,15 @@ impl Log {
                 if segment.hold_until_us <= now.monotonic_us {
                     dead.push((segment.live_bytes(), file));
                 }
-            } else if self.is_unclustered(segment) {
-                unclustered_bytes += segment.live_bytes();
-                if segment.hold_until_us <= now.monotonic_us {
-                    unclustered.push((segment.sequence, file));
+            } else if let Some(why) = self.interleaved(segment) {
+                let place = (segment.sequence, file);
+                let held = segment.hold_until_us > now.monotonic_us;
+                match why {
+                    Interleaved::Owed => {
+                        unclustered_bytes += segment.live_bytes();
+                        unclustered.extend((!held).then_some(place));
+                    }
+                    Interleaved::ForReaders => for_readers.extend((!held).then_some(place)),
                 }
             }
         }
@@ -105,18 +133,49 @@ impl Log {
         self.rewriter.pace.unclustered = unclustered.len() as u64;
         self.rewriter.pace.held_bytes = held_bytes;
         dead.sort_unstable();
-        unclustered.sort_unstable();
         let dead = dead.into_iter().map(|(_, file)| file);
         let cleaning = self.fitting(dead.take(DEAD_SOURCES_MAX).collect(), false);
         // A dead one alone gives nothing back, and a few unclustered ones may lie about: neither is owed.
         let owed = [(cleaning.is_some(), dead_bytes), (due, unclustered_bytes)];
         let owed = owed.iter().filter(|(is_due, _)| *is_due);
         self.rewriter.pace.debt_bytes = owed.map(|(_, bytes)| bytes).sum();
-        if cleaning.is_some() || !due || self.space_is_low() {
+        if cleaning.is_some() || self.space_is_low() {
             return cleaning;
         }
-        let unclustered = unclustered.into_iter().map(|(_, file)| file);
-        self.fitting(unclustered.take(SOURCES_MAX).collect(), true)
+        let mut idle_only = false;
+        if !due {
+            unclustered.append(&mut for_readers);
+            // Time is there, and readers gain from few as well.
+            let least = self.options.unclustered_segments_min / IDLE_SEGMENTS_PART;
+            let enough = unclustered.len() >= least.max(2);
+            if !enough || !self.is_idle(now) || self.space_is_short() {
+                return None;
+            }
+            idle_only = true;
+        }
+        unclustered.sort_unstable();
+        let sources = unclustered.into_iter().map(|(_, file)| file);
+        let clustering = self.fitting(sources.take(SOURCES_MAX).collect(), true)?;
+        Some(Choice {
+            idle_only,
+            ..clustering
+        })
+    }
+
+    /// Nothing was appended for a while.
+    fn is_idle(&self, now: Now) -> bool {
+        now.monotonic_us
+            .saturating_sub(self.rewriter.pace.appended_us)
+            >= IDLE_US
+    }
+
+    /// Whether a job that only readers gain from makes way for a load. It does not where others wait for it to end.
+    pub(crate) fn makes_way(&self, now: Now) -> bool {
+        let quiet = now
+            .monotonic_us
+            .saturating_sub(self.rewriter.pace.appended_us)
+            >= QUIET_US;
+        !quiet && !self.space_is_short() && self.rewriter.waiting_plan.is_none()
     }
 
     /// As many of these segments as the free ones take the frames of; cleaning must also give more back than it takes.
@@ -142,6 +201,7 @@ impl Log {
                     sources,
                     parts: parts as usize,
                     clustering,
+                    idle_only: false,
                 });
             }
             sources.pop();

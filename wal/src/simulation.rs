@@ -586,9 +586,18 @@ impl Driver {
         self.call(|log, now, out| log.step(now, Event::Tick, out));
     }
 
-    /// Does requests until none waits.
+    /// Does requests until none waits, nor rests beside writes.
     pub fn settle(&mut self) {
-        while self.run_one() {}
+        loop {
+            while self.run_one() {}
+            match self.log.reads_due_us() {
+                Some(due_us) if due_us > self.now.monotonic_us => {
+                    self.now.monotonic_us = due_us;
+                    self.tick(0);
+                }
+                _ => return,
+            }
+        }
     }
 
     /// Does `count` requests.

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use odradek_wal::simulation::Driver;
-use odradek_wal::{Event, Io, LogOptions, Offset, Output, ReadAnswer, ReplicaId};
+use odradek_wal::{Event, Io, IoClass, LogOptions, Offset, Output, ReadAnswer, ReplicaId};
 
 const PARTITIONS: i32 = 16;
 const ROUNDS: i64 = 400;
@@ -145,4 +145,63 @@ fn a_reader_that_went_away_leaves_nothing_waiting() {
             .iter()
             .any(|output| matches!(output, Output::Io(Io::Read { .. })))
     );
+}
+
+/// The reads for clients that are with the disk.
+fn reads_for_clients(driver: &Driver) -> usize {
+    let reads = driver.waiting.iter();
+    reads
+        .filter(|io| matches!(io, Io::Read { class, .. } if *class == IoClass::ClientRead))
+        .count()
+}
+
+#[test]
+fn beside_a_write_each_read_is_followed_by_a_rest() {
+    let (mut driver, replicas) = interleaved();
+    append(&mut driver, replicas[0], 1, 100).unwrap();
+    let write = driver.waiting.pop_front().unwrap();
+    assert!(matches!(write, Io::Write { durable: true, .. }));
+    let answer = driver.call(|log, now, out| {
+        let bound = Offset(ROUNDS);
+        log.read(now, replicas[3], Offset(0), bound, 900_000, true, 99, out)
+    });
+    assert_eq!(answer, ReadAnswer::Pending);
+    let mut rests = 0;
+    while !driver
+        .outputs
+        .iter()
+        .any(|output| matches!(output, Output::ReadDone { ticket: 99, .. }))
+    {
+        assert!(reads_for_clients(&driver) > 0, "a read stands still");
+        driver.now.monotonic_us += 200;
+        driver.run_one();
+        let Some(due_us) = driver.log.reads_due_us() else {
+            continue;
+        };
+        assert!(due_us > driver.now.monotonic_us + 200, "as long as it took");
+        assert_eq!(reads_for_clients(&driver), 0);
+        driver.now.monotonic_us = due_us - 1;
+        driver.tick(0);
+        assert_eq!(reads_for_clients(&driver), 0, "it rests still");
+        driver.now.monotonic_us = due_us;
+        driver.tick(0);
+        rests += 1;
+    }
+    assert!(rests > 0, "the page of an index comes before the frames");
+    // The write ends, and a while later nothing is in the way any more.
+    let result = driver.disk.run(&write);
+    driver.done(write.id(), result);
+    driver.settle();
+    driver.now.monotonic_us += 30_000;
+    driver.tick(0);
+    let answer = driver.call(|log, now, out| {
+        let bound = Offset(ROUNDS);
+        log.read(now, replicas[9], Offset(200), bound, 500_000, true, 99, out)
+    });
+    assert_eq!(answer, ReadAnswer::Pending);
+    while reads_for_clients(&driver) > 0 {
+        driver.now.monotonic_us += 200;
+        driver.run_one();
+        assert_eq!(driver.log.reads_due_us(), None);
+    }
 }

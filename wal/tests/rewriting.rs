@@ -151,8 +151,8 @@ fn case_13_classes_part_at_the_first_move_so_that_segments_die_whole() {
 }
 
 #[test]
-fn case_13_segments_of_one_class_or_of_few_partitions_never_move() {
-    for (count, hours) in [(24, vec![720]), (3, vec![2, 720, -1])] {
+fn case_13_segments_of_few_partitions_or_that_die_within_hours_never_move() {
+    for (count, hours) in [(24, vec![2]), (3, vec![2, 720, -1])] {
         let mut driver = Driver::new(5, clustering());
         let hours: Vec<i64> = (0..count).map(|at| hours[at % hours.len()]).collect();
         let replicas = replicas(&mut driver, &hours);
@@ -164,6 +164,56 @@ fn case_13_segments_of_one_class_or_of_few_partitions_never_move() {
             (0, 0)
         );
     }
+}
+
+#[test]
+fn case_13_segments_of_one_class_are_clustered_in_quiet_time_only() {
+    let mut driver = Driver::new(5, clustering());
+    let replicas = replicas(&mut driver, &[720; 24]);
+    load(&mut driver, &replicas, 2 << 20);
+    let loaded = driver.log.statistics();
+    assert_eq!(
+        (loaded.bytes_rewritten, loaded.rewrite_debt_bytes),
+        (0, 0),
+        "they die whole as they are: nothing is owed"
+    );
+    // It begins, and makes way for a load that comes back.
+    driver.tick(1_000);
+    let mut begun = 0;
+    for _ in 0..200 {
+        driver.settle_commits(1);
+        begun = driver.log.statistics().bytes_rewritten;
+        if begun > 0 {
+            break;
+        }
+        driver.tick(1);
+    }
+    load(&mut driver, &replicas, 256 << 10);
+    let under_load = driver.log.statistics().bytes_rewritten - begun;
+    // A window that was being written is brought to its end.
+    assert!(under_load <= 128 << 10, "{under_load} bytes beside a load");
+    rest(&mut driver, 20);
+    checkpoint(&mut driver);
+    let after = driver.log.statistics();
+    assert!(after.segments_clustered >= 6);
+    assert!(
+        after.extents * 2 < 18 * 24,
+        "{} extents are left",
+        after.extents
+    );
+    for &replica in &replicas {
+        let frames = read_all(&mut driver, replica, 0);
+        let wanted: Vec<_> = (0..frames.len() as i64)
+            .map(|base| payload(replica, base, BATCH_BYTES))
+            .collect();
+        let end = driver.log.replica(replica).unwrap().log_end.0;
+        assert_eq!(frames.len() as i64, end);
+        assert!(frames == wanted, "content of {replica}");
+    }
+    // And then there is rest: nothing is moved in circles.
+    let moved = driver.log.statistics().bytes_rewritten;
+    rest(&mut driver, 60);
+    assert_eq!(driver.log.statistics().bytes_rewritten, moved);
 }
 
 #[test]

@@ -18,12 +18,14 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 pub const ALIGNMENT_BYTES: usize = 4096;
 
 /// What jemalloc, the allocator of the binary, is told at its start: large memory lies on huge pages where the kernel gives them. The kernel
-/// then finds the pages of a 1 MiB write in a third of the time (ARCHITECTURE.md has the figures), and maps them in one fault.
+/// then finds the pages of a 1 MiB write in a third of the time (ARCHITECTURE.md has the figures), and maps them in one fault. And freed memory
+/// that lies together goes back to the kernel at once only from 64 MiB on, not from 8 MiB: regions of segments are freed in the order they were
+/// read in, so what a cold reader leaves behind grew to that size again and again, and the kernel cleared a huge page for each 64 KiB read next.
 /// Purging on a thread of the allocator's own (`background_thread`) was tried: a million topics then took a seventh more memory and a fifth
 /// more time to make, and a tenant beside them waited three times as long.
 // SAFETY: jemalloc looks for this symbol, a pointer to a C string, and reads it once; nothing else has that name.
 #[unsafe(export_name = "_rjem_malloc_conf")]
-pub static ALLOCATOR_SETTINGS: &[u8; 11] = b"thp:always\0";
+pub static ALLOCATOR_SETTINGS: &[u8; 39] = b"thp:always,oversize_threshold:67108864\0";
 
 /// Gives the pages of freed memory back to the kernel, which jemalloc by itself does over ten seconds of activity. What threads keep at
 /// hand for their next allocations stays.
@@ -48,6 +50,8 @@ pub struct AlignedBuffer {
     start: NonNull<u8>,
     capacity: usize,
     filled: usize,
+    /// Where its memory goes in the end, if not to the allocator.
+    home: Option<Arc<ReadMemory>>,
 }
 
 // SAFETY: the memory is owned by the value alone and freed once; nothing about it belongs to a thread.
@@ -68,6 +72,7 @@ impl AlignedBuffer {
             start,
             capacity,
             filled: 0,
+            home: None,
         }
     }
 
@@ -131,8 +136,108 @@ impl AsRef<[u8]> for AlignedBuffer {
 
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            let (start, capacity) = (self.start, self.capacity);
+            return home.keep(AlignedBuffer {
+                start,
+                capacity,
+                filled: 0,
+                home: None,
+            });
+        }
         // SAFETY: allocated with the same layout.
         unsafe { dealloc(self.start.as_ptr(), Self::layout(self.capacity)) }
+    }
+}
+
+/// Memory of reads that ended, for the next ones, within a bound in bytes. A cold reader goes through as much memory as it reads bytes; the
+/// allocator gives freed memory back to the kernel, which clears it again before the next read writes over it.
+pub struct ReadMemory {
+    idle: Mutex<Idle>,
+    idle_bytes_max: usize,
+}
+
+#[derive(Default)]
+struct Idle {
+    /// By size class.
+    buffers: Vec<Vec<AlignedBuffer>>,
+    bytes: usize,
+}
+
+/// The smallest class; what is smaller comes from the allocator, which has it at hand.
+const CLASS_BYTES_MIN: usize = 16 << 10;
+/// Classes in each doubling: a quarter more than is asked for at most.
+const CLASSES_PER_DOUBLING: usize = 4;
+
+/// The class for so many bytes, and the size of its buffers.
+fn read_class(bytes: usize) -> (usize, usize) {
+    let base = bytes.max(CLASS_BYTES_MIN + 1) - 1;
+    let doubling = base.ilog2() as usize;
+    let step = (1 << doubling) / CLASSES_PER_DOUBLING;
+    let part = base / step - CLASSES_PER_DOUBLING;
+    let from = CLASS_BYTES_MIN.ilog2() as usize;
+    (
+        (doubling - from) * CLASSES_PER_DOUBLING + part,
+        (base / step + 1) * step,
+    )
+}
+
+impl ReadMemory {
+    /// Keeps so many bytes that nobody uses.
+    pub fn new(idle_bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            idle: Mutex::default(),
+            idle_bytes_max,
+        })
+    }
+
+    /// A buffer for so many bytes.
+    pub fn take(self: &Arc<Self>, bytes: usize) -> AlignedBuffer {
+        if bytes < CLASS_BYTES_MIN {
+            return AlignedBuffer::with_capacity(bytes);
+        }
+        let (class, class_bytes) = read_class(bytes);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle.buffers.get_mut(class).and_then(Vec::pop);
+        if let Some(kept) = &kept {
+            idle.bytes -= kept.capacity;
+        }
+        drop(idle);
+        let mut buffer = kept.unwrap_or_else(|| AlignedBuffer::with_capacity(class_bytes));
+        buffer.home = Some(Arc::clone(self));
+        buffer
+    }
+
+    /// Keeps a buffer's memory. Past the bound something goes back to the allocator: of the class that has most, since sizes change with what is read.
+    fn keep(&self, buffer: AlignedBuffer) {
+        let (class, _) = read_class(buffer.capacity);
+        let mut surplus = Vec::new();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.buffers.len() <= class {
+            idle.buffers.resize_with(class + 1, Vec::new);
+        }
+        idle.bytes += buffer.capacity;
+        idle.buffers[class].push(buffer);
+        while idle.bytes > self.idle_bytes_max {
+            let bytes = |class: &&mut Vec<AlignedBuffer>| {
+                let each = class.first().map_or(0, |buffer| buffer.capacity);
+                each * class.len()
+            };
+            let most = idle.buffers.iter_mut().max_by_key(bytes);
+            let Some(one) = most.and_then(Vec::pop) else {
+                break;
+            };
+            idle.bytes -= one.capacity;
+            surplus.push(one);
+        }
+        drop(idle);
+        // Outside of the lock.
+        drop(surplus);
+    }
+
+    #[cfg(test)]
+    fn idle_bytes(&self) -> usize {
+        self.idle.lock().unwrap().bytes
     }
 }
 
@@ -450,6 +555,35 @@ mod tests {
             64,
             "none is lost"
         );
+    }
+
+    #[test]
+    fn memory_of_reads_is_used_again_and_keeps_its_bound() {
+        for bytes in [16 << 10, 20_000, 65_536, 65_537, 1 << 20, (1 << 20) + 1] {
+            let (class, class_bytes) = read_class(bytes);
+            assert!(bytes <= class_bytes && class_bytes <= bytes + bytes / 4 + ALIGNMENT_BYTES);
+            assert_eq!(read_class(class_bytes), (class, class_bytes));
+        }
+        let memory = ReadMemory::new(1 << 20);
+        let first = memory.take(200_000);
+        let address = first.start;
+        // The last reader of the bytes gives the memory back, whichever thread that is.
+        let bytes = first.into_bytes();
+        std::thread::spawn(move || drop(bytes))
+            .join()
+            .expect("dropping does not panic");
+        assert_eq!(memory.take(210_000).start, address);
+        let many: Vec<_> = (0..20).map(|_| memory.take(100_000)).collect();
+        drop(many);
+        assert!(memory.idle_bytes() <= 1 << 20);
+        // Another size takes the place of what is not used any more.
+        let large: Vec<_> = (0..2).map(|_| memory.take(500_000)).collect();
+        drop(large);
+        assert!(memory.idle_bytes() <= 1 << 20);
+        let idle = memory.idle_bytes();
+        let again = memory.take(500_000);
+        assert_eq!(memory.idle_bytes(), idle - again.capacity());
+        assert_eq!(memory.take(100).capacity(), ALIGNMENT_BYTES);
     }
 
     #[test]
