@@ -75,7 +75,7 @@ impl Shard {
             return self.configure_topic(key.topic_id, create.config);
         }
         let assigned = create.directory.and_then(|id| self.directory_position(id));
-        let placed = match self.strays.claim(&self.directories, &key, assigned) {
+        let placed = match self.strays.claim(&key, assigned) {
             Some(found) => Some(found),
             None => self.create_replica(&create, assigned),
         };

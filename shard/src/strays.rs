@@ -6,12 +6,11 @@
 //! stray bytes rest before they go.
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
-use odradek_wal::{Log, ReplicaId};
-use std::hash::BuildHasher;
+use hashbrown::HashMap;
+use odradek_wal::{Log, ReplicaId, TopicId};
+use smallvec::SmallVec;
 
 use crate::command::PartitionKey;
-use crate::directory::Directory;
 use crate::message::Message;
 use crate::shard::{Deadline, Shard};
 
@@ -21,9 +20,8 @@ const STRAY_SHARE: usize = 10;
 /// Recovered replicas that no partition has claimed.
 #[derive(Debug)]
 pub(crate) struct Strays {
-    /// By topic and partition, which their logs know.
-    unclaimed: HashTable<Unclaimed>,
-    hasher: FixedState,
+    /// By topic; a topic's partitions are claimed together.
+    unclaimed: HashMap<TopicId, Unclaimed, FixedState>,
     recovered: usize,
     metadata_offset_max: i64,
     judged: bool,
@@ -31,43 +29,58 @@ pub(crate) struct Strays {
     allowed: bool,
 }
 
-/// A replica that waits to be claimed, 16 bytes: a start has one for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Unclaimed {
+/// A replica that waits to be claimed, 16 bytes.
+#[derive(Clone, Copy, Debug)]
+struct Copied {
+    partition: i32,
     directory: u16,
-    hash: u32,
+    claimed: bool,
     replica: ReplicaId,
 }
 
-const _: () = assert!(size_of::<Unclaimed>() == 16);
-
-impl Unclaimed {
-    /// The table looks at the lowest bits and at the highest.
-    fn table_hash(&self) -> u64 {
-        table_hash(self.hash)
-    }
-
-    fn key(&self, directories: &[Directory]) -> Option<PartitionKey> {
-        let state = directories[usize::from(self.directory)]
-            .log
-            .replica(self.replica)?;
-        Some(PartitionKey {
-            topic_id: state.topic_id,
-            partition: state.partition,
-        })
-    }
+/// The replicas of one topic.
+#[derive(Debug, Default)]
+struct Unclaimed {
+    /// By partition, those of one partition in the order found.
+    copies: SmallVec<[Copied; 1]>,
+    left: usize,
 }
 
-fn table_hash(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
+impl Unclaimed {
+    fn push(&mut self, copy: Copied) {
+        // Replicas are mostly made in the order of their partitions.
+        let sorted = self
+            .copies
+            .last()
+            .is_none_or(|last| last.partition <= copy.partition);
+        let at = match sorted {
+            true => self.copies.len(),
+            false => self
+                .copies
+                .partition_point(|other| other.partition <= copy.partition),
+        };
+        self.copies.insert(at, copy);
+        self.left += 1;
+    }
+
+    /// Those of one partition that nobody has claimed, with their places.
+    fn of(&self, partition: i32) -> impl DoubleEndedIterator<Item = (usize, &Copied)> {
+        let first = self
+            .copies
+            .partition_point(|copy| copy.partition < partition);
+        let count = self.copies[first..].partition_point(|copy| copy.partition == partition);
+        let places = first..first + count;
+        places
+            .map(|place| (place, &self.copies[place]))
+            .filter(|(_, copy)| !copy.claimed)
+    }
 }
 
 impl Strays {
     /// None yet.
     pub(crate) fn new(hasher: FixedState) -> Self {
         Strays {
-            unclaimed: HashTable::new(),
-            hasher,
+            unclaimed: HashMap::with_hasher(hasher),
             recovered: 0,
             metadata_offset_max: 0,
             judged: false,
@@ -78,59 +91,52 @@ impl Strays {
 
     /// Takes in all replicas of a recovered log.
     pub(crate) fn note_log(&mut self, directory: usize, log: &Log) {
-        let replicas = log.statistics().replicas as usize;
-        self.unclaimed.reserve(replicas, Unclaimed::table_hash);
         for (replica, state) in log.replicas() {
-            let key = PartitionKey {
-                topic_id: state.topic_id,
+            let copy = Copied {
                 partition: state.partition,
-            };
-            let unclaimed = Unclaimed {
                 directory: directory as u16,
-                hash: self.hash(&key),
+                claimed: false,
                 replica,
             };
-            self.unclaimed
-                .insert_unique(unclaimed.table_hash(), unclaimed, Unclaimed::table_hash);
+            self.unclaimed.entry(state.topic_id).or_default().push(copy);
             self.recovered += 1;
             self.metadata_offset_max = self.metadata_offset_max.max(state.metadata_offset);
         }
     }
 
-    fn hash(&self, key: &PartitionKey) -> u32 {
-        self.hasher.hash_one(key) as u32
-    }
-
     /// The replica that a partition adopts: the one in the directory assigned, else the only or newest one.
     pub(crate) fn claim(
         &mut self,
-        directories: &[Directory],
         key: &PartitionKey,
         assigned: Option<usize>,
     ) -> Option<(usize, ReplicaId)> {
-        let hash = table_hash(self.hash(key));
-        let of_key = |unclaimed: &&Unclaimed| unclaimed.key(directories).as_ref() == Some(key);
-        let found = self
-            .unclaimed
-            .iter_hash(hash)
-            .filter(of_key)
-            .max_by_key(|unclaimed| {
-                let is_assigned = Some(usize::from(unclaimed.directory)) == assigned;
-                (is_assigned, **unclaimed)
-            });
-        let found = *found?;
-        self.remove(found);
-        Some((usize::from(found.directory), found.replica))
+        let topic = self.unclaimed.get(&key.topic_id)?;
+        let in_assigned =
+            |(_, copy): &(usize, &Copied)| Some(usize::from(copy.directory)) == assigned;
+        let (place, _) = topic
+            .of(key.partition)
+            .rev()
+            .find(in_assigned)
+            .or_else(|| topic.of(key.partition).next_back())?;
+        Some(self.take_at(key.topic_id, place))
     }
 
-    fn remove(&mut self, unclaimed: Unclaimed) {
-        let hash = unclaimed.table_hash();
-        if let Ok(entry) = self.unclaimed.find_entry(hash, |other| *other == unclaimed) {
-            entry.remove();
+    fn take_at(&mut self, topic_id: TopicId, place: usize) -> (usize, ReplicaId) {
+        let topic = self
+            .unclaimed
+            .get_mut(&topic_id)
+            .expect("the place was found in it");
+        let copy = &mut topic.copies[place];
+        copy.claimed = true;
+        let found = (usize::from(copy.directory), copy.replica);
+        topic.left -= 1;
+        if topic.left == 0 {
+            self.unclaimed.remove(&topic_id);
         }
         if self.unclaimed.is_empty() {
-            self.unclaimed = HashTable::new();
+            self.unclaimed.shrink_to_fit();
         }
+        found
     }
 
     /// How many wait for an operator's word.
@@ -139,35 +145,40 @@ impl Strays {
     }
 
     fn count(&self) -> usize {
-        self.unclaimed.len()
+        self.unclaimed.values().map(|topic| topic.left).sum()
     }
 
     /// All that are left, by key.
-    fn sorted(&self, directories: &[Directory]) -> Vec<(PartitionKey, usize, ReplicaId)> {
-        let mut left: Vec<_> = self
-            .unclaimed
-            .iter()
-            .filter_map(|unclaimed| {
-                let key = unclaimed.key(directories)?;
-                Some((key, usize::from(unclaimed.directory), unclaimed.replica))
-            })
-            .collect();
-        left.sort_unstable_by_key(|(key, directory, replica)| (*key, *directory, *replica));
+    fn sorted(&self) -> Vec<(PartitionKey, usize, ReplicaId)> {
+        let mut left = Vec::new();
+        for (topic_id, topic) in &self.unclaimed {
+            let copies = topic.copies.iter().filter(|copy| !copy.claimed);
+            left.extend(copies.map(|copy| {
+                let key = PartitionKey {
+                    topic_id: *topic_id,
+                    partition: copy.partition,
+                };
+                (key, usize::from(copy.directory), copy.replica)
+            }));
+        }
+        left.sort_by_key(|(key, ..)| *key);
         left
     }
 
-    fn take(
-        &mut self,
-        directories: &[Directory],
-        directory: usize,
-        replica: ReplicaId,
-    ) -> Option<PartitionKey> {
-        let is_wanted = |unclaimed: &&Unclaimed| {
-            usize::from(unclaimed.directory) == directory && unclaimed.replica == replica
+    fn take(&mut self, directory: usize, replica: ReplicaId) -> Option<PartitionKey> {
+        let found = |copy: &Copied| {
+            !copy.claimed && usize::from(copy.directory) == directory && copy.replica == replica
         };
-        let found = *self.unclaimed.iter().find(is_wanted)?;
-        self.remove(found);
-        found.key(directories)
+        let (topic_id, place) = self.unclaimed.iter().find_map(|(topic_id, topic)| {
+            let place = topic.copies.iter().position(found)?;
+            Some((*topic_id, place))
+        })?;
+        let partition = self.unclaimed[&topic_id].copies[place].partition;
+        self.take_at(topic_id, place);
+        Some(PartitionKey {
+            topic_id,
+            partition,
+        })
     }
 }
 
@@ -196,7 +207,7 @@ impl Shard {
     fn rest_strays(&mut self) {
         let rest_ms = self.options.stray_rest_ms;
         let at_us = self.after_ms(rest_ms);
-        for (key, directory, replica) in self.strays.sorted(&self.directories) {
+        for (key, directory, replica) in self.strays.sorted() {
             self.message(Message::StrayFound { key, rest_ms });
             self.deadlines
                 .insert(at_us, Deadline::Stray(directory as u32, replica));
@@ -205,7 +216,7 @@ impl Shard {
 
     /// The rest is over. One that a partition has claimed meanwhile is no stray any more.
     pub(crate) fn delete_stray(&mut self, directory: usize, replica: ReplicaId) {
-        if let Some(key) = self.strays.take(&self.directories, directory, replica) {
+        if let Some(key) = self.strays.take(directory, replica) {
             self.delete_replica(directory, replica, key);
             self.message(Message::StrayDeleted { key });
         }

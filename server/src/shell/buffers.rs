@@ -577,11 +577,11 @@ mod tests {
         drop(many);
         assert!(memory.idle_bytes() <= 1 << 20);
         // Another size takes the place of what is not used any more.
-        let large: Vec<_> = (0..2).map(|_| memory.take(500_000)).collect();
+        let large: Vec<_> = (0..8).map(|_| memory.take(200_000)).collect();
         drop(large);
         assert!(memory.idle_bytes() <= 1 << 20);
         let idle = memory.idle_bytes();
-        let again = memory.take(500_000);
+        let again = memory.take(200_000);
         assert_eq!(memory.idle_bytes(), idle - again.capacity());
         assert_eq!(memory.take(100).capacity(), ALIGNMENT_BYTES);
     }

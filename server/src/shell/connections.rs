@@ -122,10 +122,6 @@ impl Connections {
         let _ = sockopt::set_tcp_nodelay(&socket, true);
         // A peer whose machine is gone is found in the end even where idle connections may stay.
         let _ = sockopt::set_socket_keepalive(&socket, true);
-        if peer.ip().to_canonical().is_loopback() {
-            // What suits networks (BBR) paces by timers what it takes a path to carry; within the machine there is none to be careful with.
-            let _ = sockopt::set_tcp_congestion(&socket, "reno");
-        }
         let entry = self.slots.vacant_entry();
         let slot = entry.key() as u32;
         let id = ConnectionId(u64::from(self.next_generation) << 32 | u64::from(slot));
