@@ -84,7 +84,7 @@ const PASSING_BYTES_MAX: usize = 128 << 20;
 const GHOSTS_MAX: usize = 64 << 10;
 /// Regions that left are remembered by the places of this size that lie within them. (By what they only touch, a neighbour that nobody had read
 /// was taken for known: of 1,000 clustered partitions read once, four times `PASSING_BYTES_MAX` stayed.)
-const GHOST_BYTES: u32 = 128 << 10;
+const GHOST_BYTES: u32 = 32 << 10;
 /// Where a frame begins is noted in steps of this: no two begin closer together.
 const MARK_BYTES: usize = FRAME_HEADER_BYTES;
 
