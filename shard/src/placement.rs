@@ -143,6 +143,7 @@ impl Shard {
             all.min_by_key(|directory| self.directories[*directory].by_replica.len())
         });
         let Some(directory) = directory else {
+            self.unplaced.remove(&create.key);
             self.message(Message::AppendRefused {
                 key: create.key,
                 reason: "no log directory is online".to_owned(),
@@ -159,7 +160,9 @@ impl Shard {
             Ok(replica) => Some((directory, replica)),
             Err(refusal) => {
                 let passes = matches!(refusal, AppendRefusal::NoSpace | AppendRefusal::Stalled);
-                if passes && self.wait_for_room(create) {
+                if !passes {
+                    self.unplaced.remove(&create.key);
+                } else if self.wait_for_room(create) {
                     return None; // That was said when it began to wait.
                 }
                 self.message(Message::AppendRefused {

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use common::*;
 use odradek_protocol::ErrorCode;
 use odradek_shard::command::*;
+use odradek_shard::message::Message;
 use odradek_shard::partition::Partition;
 use odradek_shard::{Event, ShardOptions, TopicConfig};
+use odradek_wal::IoFailureKind;
 
 fn caught_up(metadata_offset: i64) -> PartitionChange {
     PartitionChange::CaughtUp {
@@ -196,4 +198,24 @@ fn what_a_log_had_no_room_for_is_placed_when_there_is() {
     assert_eq!(replicas(&node), 2);
     let produced = node.produce(waiting, batch(&["b"]));
     assert_eq!(produced.error, ErrorCode::None);
+}
+
+#[test]
+fn what_waits_for_room_on_a_disk_that_fails_is_refused_once() {
+    let mut node = Node::new();
+    let first = node.create(1, 0, TopicConfig::default());
+    node.send(first, batch(&["a"]), -1);
+    node.now.monotonic_us += 3_000_000;
+    node.now.wall_ms += 3_000;
+    node.step(Event::Tick);
+    let waiting = key(1, 1);
+    node.metadata(vec![creation(waiting, TopicConfig::default())]);
+    node.fail_io(IoFailureKind::Device);
+    assert_eq!(node.offline, vec![0]);
+    for _ in 0..20 {
+        node.pass_ms(50);
+    }
+    let of_it = |message: &&Message| matches!(message, Message::AppendRefused { key, .. } if *key == waiting);
+    // That it waits, and that it waits no more.
+    assert_eq!(node.messages.iter().filter(of_it).count(), 2);
 }

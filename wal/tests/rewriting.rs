@@ -72,6 +72,19 @@ fn rest(driver: &mut Driver, seconds: u64) {
     }
 }
 
+/// Reads every replica from its start to its end, and finds what `load` wrote.
+fn assert_all_is_there(driver: &mut Driver, replicas: &[ReplicaId]) {
+    for &replica in replicas {
+        let frames = read_all(driver, replica, 0);
+        let wanted: Vec<_> = (0..frames.len() as i64)
+            .map(|base| payload(replica, base, BATCH_BYTES))
+            .collect();
+        let end = driver.log.replica(replica).unwrap().log_end.0;
+        assert_eq!(frames.len() as i64, end);
+        assert!(frames == wanted, "content of {replica}");
+    }
+}
+
 fn used(driver: &Driver) -> u64 {
     let statistics = driver.log.statistics();
     statistics.segments - statistics.segments_free
@@ -95,17 +108,7 @@ fn case_09_clustering_gathers_the_extents_of_a_partition() {
     );
     assert!(after.segments_unclustered < 6, "as many as may lie about");
     for _ in 0..2 {
-        for &replica in &replicas {
-            let frames = read_all(&mut driver, replica, 0);
-            let wanted: Vec<_> = (0..frames.len() as i64)
-                .map(|base| payload(replica, base, BATCH_BYTES))
-                .collect();
-            assert_eq!(
-                frames.len() as i64,
-                driver.log.replica(replica).unwrap().log_end.0
-            );
-            assert!(frames == wanted, "content of {replica}");
-        }
+        assert_all_is_there(&mut driver, &replicas);
         driver = restart(driver).0;
     }
 }
@@ -201,15 +204,7 @@ fn case_13_segments_of_one_class_are_clustered_in_quiet_time_only() {
         "{} extents are left",
         after.extents
     );
-    for &replica in &replicas {
-        let frames = read_all(&mut driver, replica, 0);
-        let wanted: Vec<_> = (0..frames.len() as i64)
-            .map(|base| payload(replica, base, BATCH_BYTES))
-            .collect();
-        let end = driver.log.replica(replica).unwrap().log_end.0;
-        assert_eq!(frames.len() as i64, end);
-        assert!(frames == wanted, "content of {replica}");
-    }
+    assert_all_is_there(&mut driver, &replicas);
     // And then there is rest: nothing is moved in circles.
     let moved = driver.log.statistics().bytes_rewritten;
     rest(&mut driver, 60);

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
+use std::sync::Arc;
 
 /// A UTF-8 string over reference-counted bytes: cloning copies nothing.
 ///
@@ -74,6 +75,12 @@ impl Borrow<str> for StrBytes {
 impl From<&str> for StrBytes {
     fn from(text: &str) -> Self {
         StrBytes(Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
+
+impl From<&Arc<str>> for StrBytes {
+    fn from(text: &Arc<str>) -> Self {
+        StrBytes::from(&**text)
     }
 }
 

@@ -1,8 +1,10 @@
 //! Records of the metadata log (`__cluster_metadata`): the frame around them and the enum of all of them. The tables are in
-//! `tables`; control records of the same log are in `control_records`.
+//! `tables`, records that are read where they lie in `parts`; control records of the same log are in `control_records`.
 
+mod parts;
 mod tables;
 
+pub use parts::{PartitionRecordParts, TopicRecordParts};
 pub use tables::*;
 
 use crate::codec::{DecodeError, DecodeErrorKind, EncodeError, Message, Reader, Versions, Writer};
@@ -30,81 +32,7 @@ macro_rules! metadata_records {
             const _: () = assert!($message::API_KEY.is_some());
         )*
 
-/// A framed TopicRecord, read where it lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TopicRecordParts<'a> {
-    /// The topic's name.
-    pub name: &'a str,
-    /// The topic's id.
-    pub topic_id: crate::Uuid,
-}
-
-impl<'a> TopicRecordParts<'a> {
-    /// Parts a record's value; none when it is no topic record of version 0, is not whole, or has tagged fields.
-    pub fn of(value: &'a [u8]) -> Option<TopicRecordParts<'a>> {
-        const TOPIC_TYPE: u8 = 2;
-        let (head, rest) = value.split_first_chunk::<3>()?;
-        let [frame, record_type, version] = *head;
-        if u32::from(frame) != FRAME_VERSION || record_type != TOPIC_TYPE || version != 0 {
-            return None;
-        }
-        // The name's length and one as a varint, at most two bytes for what a name may have.
-        let (&low, rest) = rest.split_first()?;
-        let (length, rest) = match low {
-            0 => return None,
-            1..0x80 => (usize::from(low), rest),
-            _ => {
-                let (&high, rest) = rest.split_first()?;
-                if high >= 0x80 {
-                    return None;
-                }
-                (usize::from(low & 0x7F) | usize::from(high) << 7, rest)
-            }
-        };
-        let (name, rest) = rest.split_at_checked(length.checked_sub(1)?)?;
-        let (topic_id, rest) = rest.split_first_chunk::<16>()?;
-        (rest == [0]).then_some(TopicRecordParts {
-            name: std::str::from_utf8(name).ok()?,
-            topic_id: crate::Uuid(*topic_id),
-        })
-    }
-}
-
-        /// A framed PartitionRecord, parted without being read: two whose `version` and `rest` are equal say the same of their partitions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PartitionRecordParts<'a> {
-    /// The message's version.
-    pub version: u8,
-    /// The partition's number.
-    pub partition_id: i32,
-    /// The topic's id.
-    pub topic_id: crate::Uuid,
-    /// Everything after the topic's id, in the encoding of that version.
-    pub rest: &'a [u8],
-}
-
-impl<'a> PartitionRecordParts<'a> {
-    /// Parts a record's value; none when it is no partition record of a known version.
-    pub fn of(value: &'a [u8]) -> Option<PartitionRecordParts<'a>> {
-        const PARTITION_TYPE: u8 = 3;
-        // Frame version, type and version are varints below 128: a byte each.
-        let (head, rest) = value.split_first_chunk::<3>()?;
-        let [frame, record_type, version] = *head;
-        if u32::from(frame) != FRAME_VERSION || record_type != PARTITION_TYPE || version > 2 {
-            return None;
-        }
-        let (partition_id, rest) = rest.split_first_chunk::<4>()?;
-        let (topic_id, rest) = rest.split_first_chunk::<16>()?;
-        Some(PartitionRecordParts {
-            version,
-            partition_id: i32::from_be_bytes(*partition_id),
-            topic_id: crate::Uuid(*topic_id),
-            rest,
-        })
-    }
-}
-
-impl MetadataRecord {
+        impl MetadataRecord {
             /// Kafka's name of the record's type.
             pub fn name(&self) -> &'static str {
                 match self {

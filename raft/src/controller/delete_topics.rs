@@ -114,7 +114,7 @@ impl QuorumController {
                 name: self
                     .topics()
                     .by_id(*id)
-                    .map(|view| StrBytes::from(&**view.name())),
+                    .map(|view| StrBytes::from(view.name())),
                 topic_id: *id,
                 ..DeletableTopicResult::default()
             },

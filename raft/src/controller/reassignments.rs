@@ -59,7 +59,7 @@ fn ongoing(topic: &TopicView<'_>, wanted: Option<&[i32]>) -> Option<OngoingTopic
         })
         .collect();
     (!partitions.is_empty()).then(|| OngoingTopicReassignment {
-        name: StrBytes::from(&**topic.name()),
+        name: StrBytes::from(topic.name()),
         partitions,
         ..OngoingTopicReassignment::default()
     })

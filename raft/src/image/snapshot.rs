@@ -149,7 +149,7 @@ fn controller_record(controller: &ControllerRegistration) -> MetadataRecord {
 
 fn write_topic(topic: &TopicView<'_>, sink: &mut dyn FnMut(MetadataRecord)) {
     sink(MetadataRecord::Topic(TopicRecord {
-        name: StrBytes::from(&**topic.name()),
+        name: StrBytes::from(topic.name()),
         topic_id: topic.id(),
         ..TopicRecord::default()
     }));

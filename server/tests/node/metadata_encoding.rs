@@ -234,7 +234,7 @@ fn found_topic(answer: &Answer<'_>, id: Uuid, version: i16) -> MetadataResponseT
     });
     MetadataResponseTopic {
         error_code: 0,
-        name: Some(StrBytes::from(&**topic.name())),
+        name: Some(StrBytes::from(topic.name())),
         topic_id: id,
         is_internal: &**topic.name() == "__consumer_offsets",
         partitions: partitions.collect(),

@@ -125,7 +125,7 @@ fn topics(
             .collect();
         partitions.sort_by_key(|partition| partition.partition_index);
         topics.push(DescribeLogDirsTopic {
-            name: StrBytes::from(&*found.name),
+            name: StrBytes::from(&found.name),
             partitions,
             ..DescribeLogDirsTopic::default()
         });

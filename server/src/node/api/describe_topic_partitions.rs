@@ -105,7 +105,7 @@ impl Page {
             .topics
             .push(DescribeTopicPartitionsResponseTopic {
                 error_code: ErrorCode::None.code(),
-                name: Some(StrBytes::from(&**topic.name())),
+                name: Some(StrBytes::from(topic.name())),
                 topic_id: topic.id(),
                 is_internal: topic.is_internal(),
                 partitions,

@@ -459,7 +459,7 @@ pub fn finish(core: &mut Core, meta: RequestMeta, mut gather: FetchGather) {
             };
             topics.push(TopicAnswer {
                 topic: TopicName {
-                    name: name.map_or(StrBytes::EMPTY, |found| StrBytes::from(&*found.name)),
+                    name: name.map_or(StrBytes::EMPTY, |found| StrBytes::from(&found.name)),
                     id: Uuid(id),
                 },
                 partitions: Vec::new(),

@@ -54,7 +54,7 @@ impl wire::Topics for ImageTopics<'_> {
         self.0
             .topics
             .by_id(id)
-            .map(|topic| StrBytes::from(&**topic.name()))
+            .map(|topic| StrBytes::from(topic.name()))
     }
 
     fn id_of(&self, name: &str) -> Option<Uuid> {

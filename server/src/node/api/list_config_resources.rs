@@ -32,7 +32,7 @@ pub fn handle(core: &mut Core, mut request: Request) -> Result<(), FrameRefusal>
                 .image
                 .topics
                 .iter()
-                .map(|topic| StrBytes::from(&**topic.name()))
+                .map(|topic| StrBytes::from(topic.name()))
                 .collect(),
             BROKER | BROKER_LOGGER => core
                 .image

@@ -139,7 +139,7 @@ pub fn finish_single(
     let mut topic = TopicProduceResponse {
         name: single
             .name
-            .map(|name| StrBytes::from(&*name))
+            .map(|name| StrBytes::from(&name))
             .unwrap_or_default(),
         ..TopicProduceResponse::default()
     };
