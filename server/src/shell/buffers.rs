@@ -50,8 +50,6 @@ pub struct AlignedBuffer {
     start: NonNull<u8>,
     capacity: usize,
     filled: usize,
-    /// Where its memory goes in the end, if not to the allocator.
-    home: Option<Arc<ReadMemory>>,
 }
 
 // SAFETY: the memory is owned by the value alone and freed once; nothing about it belongs to a thread.
@@ -72,7 +70,6 @@ impl AlignedBuffer {
             start,
             capacity,
             filled: 0,
-            home: None,
         }
     }
 
@@ -136,108 +133,8 @@ impl AsRef<[u8]> for AlignedBuffer {
 
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
-        if let Some(home) = self.home.take() {
-            let (start, capacity) = (self.start, self.capacity);
-            return home.keep(AlignedBuffer {
-                start,
-                capacity,
-                filled: 0,
-                home: None,
-            });
-        }
         // SAFETY: allocated with the same layout.
         unsafe { dealloc(self.start.as_ptr(), Self::layout(self.capacity)) }
-    }
-}
-
-/// Memory of reads that ended, for the next ones, within a bound in bytes. A cold reader goes through as much memory as it reads bytes; the
-/// allocator gives freed memory back to the kernel, which clears it again before the next read writes over it.
-pub struct ReadMemory {
-    idle: Mutex<Idle>,
-    idle_bytes_max: usize,
-}
-
-#[derive(Default)]
-struct Idle {
-    /// By size class.
-    buffers: Vec<Vec<AlignedBuffer>>,
-    bytes: usize,
-}
-
-/// The smallest class; what is smaller comes from the allocator, which has it at hand.
-const CLASS_BYTES_MIN: usize = 16 << 10;
-/// Classes in each doubling: a quarter more than is asked for at most.
-const CLASSES_PER_DOUBLING: usize = 4;
-
-/// The class for so many bytes, and the size of its buffers.
-fn read_class(bytes: usize) -> (usize, usize) {
-    let base = bytes.max(CLASS_BYTES_MIN + 1) - 1;
-    let doubling = base.ilog2() as usize;
-    let step = (1 << doubling) / CLASSES_PER_DOUBLING;
-    let part = base / step - CLASSES_PER_DOUBLING;
-    let from = CLASS_BYTES_MIN.ilog2() as usize;
-    (
-        (doubling - from) * CLASSES_PER_DOUBLING + part,
-        (base / step + 1) * step,
-    )
-}
-
-impl ReadMemory {
-    /// Keeps so many bytes that nobody uses.
-    pub fn new(idle_bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            idle: Mutex::default(),
-            idle_bytes_max,
-        })
-    }
-
-    /// A buffer for so many bytes.
-    pub fn take(self: &Arc<Self>, bytes: usize) -> AlignedBuffer {
-        if bytes < CLASS_BYTES_MIN {
-            return AlignedBuffer::with_capacity(bytes);
-        }
-        let (class, class_bytes) = read_class(bytes);
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = idle.buffers.get_mut(class).and_then(Vec::pop);
-        if let Some(kept) = &kept {
-            idle.bytes -= kept.capacity;
-        }
-        drop(idle);
-        let mut buffer = kept.unwrap_or_else(|| AlignedBuffer::with_capacity(class_bytes));
-        buffer.home = Some(Arc::clone(self));
-        buffer
-    }
-
-    /// Keeps a buffer's memory. Past the bound something goes back to the allocator: of the class that has most, since sizes change with what is read.
-    fn keep(&self, buffer: AlignedBuffer) {
-        let (class, _) = read_class(buffer.capacity);
-        let mut surplus = Vec::new();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.buffers.len() <= class {
-            idle.buffers.resize_with(class + 1, Vec::new);
-        }
-        idle.bytes += buffer.capacity;
-        idle.buffers[class].push(buffer);
-        while idle.bytes > self.idle_bytes_max {
-            let bytes = |class: &&mut Vec<AlignedBuffer>| {
-                let each = class.first().map_or(0, |buffer| buffer.capacity);
-                each * class.len()
-            };
-            let most = idle.buffers.iter_mut().max_by_key(bytes);
-            let Some(one) = most.and_then(Vec::pop) else {
-                break;
-            };
-            idle.bytes -= one.capacity;
-            surplus.push(one);
-        }
-        drop(idle);
-        // Outside of the lock.
-        drop(surplus);
-    }
-
-    #[cfg(test)]
-    fn idle_bytes(&self) -> usize {
-        self.idle.lock().unwrap().bytes
     }
 }
 
@@ -555,35 +452,6 @@ mod tests {
             64,
             "none is lost"
         );
-    }
-
-    #[test]
-    fn memory_of_reads_is_used_again_and_keeps_its_bound() {
-        for bytes in [16 << 10, 20_000, 65_536, 65_537, 1 << 20, (1 << 20) + 1] {
-            let (class, class_bytes) = read_class(bytes);
-            assert!(bytes <= class_bytes && class_bytes <= bytes + bytes / 4 + ALIGNMENT_BYTES);
-            assert_eq!(read_class(class_bytes), (class, class_bytes));
-        }
-        let memory = ReadMemory::new(1 << 20);
-        let first = memory.take(200_000);
-        let address = first.start;
-        // The last reader of the bytes gives the memory back, whichever thread that is.
-        let bytes = first.into_bytes();
-        std::thread::spawn(move || drop(bytes))
-            .join()
-            .expect("dropping does not panic");
-        assert_eq!(memory.take(210_000).start, address);
-        let many: Vec<_> = (0..20).map(|_| memory.take(100_000)).collect();
-        drop(many);
-        assert!(memory.idle_bytes() <= 1 << 20);
-        // Another size takes the place of what is not used any more.
-        let large: Vec<_> = (0..8).map(|_| memory.take(200_000)).collect();
-        drop(large);
-        assert!(memory.idle_bytes() <= 1 << 20);
-        let idle = memory.idle_bytes();
-        let again = memory.take(200_000);
-        assert_eq!(memory.idle_bytes(), idle - again.capacity());
-        assert_eq!(memory.take(100).capacity(), ALIGNMENT_BYTES);
     }
 
     #[test]

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use odradek_wal::{Io, IoClass};
 use tracing::{debug, error, info, warn};
 
 use super::background::{BackgroundPort, Job, JobEnd};
@@ -111,8 +110,6 @@ pub(super) struct Work<Mail> {
     sockets: VecDeque<Completion>,
     disk: VecDeque<(u64, DiskOutcome)>,
     disk_ends: VecDeque<DiskEnd>,
-    /// Reads for clients, which are begun at the end of the turn.
-    reads: Vec<(u16, Io)>,
     doorbells_failed: Vec<u16>,
     /// Mail taken while looking whether the loop may sleep.
     early: VecDeque<(u16, Letter<Mail>)>,
@@ -133,7 +130,6 @@ impl<Mail> Work<Mail> {
             sockets: VecDeque::new(),
             disk: VecDeque::new(),
             disk_ends: VecDeque::new(),
-            reads: Vec::new(),
             doorbells_failed: Vec::new(),
             early: VecDeque::new(),
             mail_left: false,
@@ -227,11 +223,12 @@ impl<M: Machine> DataLoop<M> {
                 self.connections.resume_reading(ring, connection);
             }
             MachineAction::Disk { log, io } => {
-                let for_client =
-                    matches!(&io, Io::Read { class, .. } if *class == IoClass::ClientRead);
-                match for_client {
-                    true => self.work.reads.push((log, io)),
-                    false => self.begin_disk(log, io),
+                self.metrics.disk_operations.add(1);
+                let now_us = self.work.now.monotonic_us;
+                match self.disk.begin(ring, log, io, now_us) {
+                    Begun::Ring => {}
+                    Begun::Background(name, work) => self.background.give(Job::Disk { name, work }),
+                    Begun::Ended(end) => self.work.disk_ends.push_back(end),
                 }
             }
             MachineAction::Mail { to, mail } => {
@@ -242,16 +239,6 @@ impl<M: Machine> DataLoop<M> {
             }
             MachineAction::Exit { code, reason } => self.leave(code, reason),
             MachineAction::Log { level, message } => log(level, &message),
-        }
-    }
-
-    fn begin_disk(&mut self, log: u16, io: Io) {
-        self.metrics.disk_operations.add(1);
-        let now_us = self.work.now.monotonic_us;
-        match self.disk.begin(&mut self.ring, log, io, now_us) {
-            Begun::Ring => {}
-            Begun::Background(name, work) => self.background.give(Job::Disk { name, work }),
-            Begun::Ended(end) => self.work.disk_ends.push_back(end),
         }
     }
 
@@ -480,12 +467,6 @@ impl<M: Machine> DataLoop<M> {
         self.work.housekeeping_due_us = self.connections.housekeeping(&mut self.ring);
         self.tell_socket_events();
         self.connections.flush_sends(&mut self.ring);
-        // Behind the answers: the kernel takes a while to hand a long read to the device.
-        let mut reads = std::mem::take(&mut self.work.reads);
-        for (log, io) in reads.drain(..) {
-            self.begin_disk(log, io);
-        }
-        self.work.reads = reads;
         self.flush_mail();
         self.background.flush();
         self.metrics

@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use odradek_wal::{FileName, Io, IoClass, IoFailure, IoId, IoResult};
 use slab::Slab;
 
-use super::buffers::{AlignedBuffer, ReadMemory};
+use super::buffers::AlignedBuffer;
 use super::disk::{SHORT, io_failure, open_file};
 use super::ring::{DiskOutcome, Ring};
 
@@ -111,11 +111,7 @@ pub(super) struct LoopDisk {
     open_files: usize,
     open_files_max: usize,
     uses: u64,
-    memory: Arc<ReadMemory>,
 }
-
-/// Memory of reads that is kept for the next ones.
-const IDLE_READ_BYTES_MAX: usize = 32 << 20;
 
 /// Nobody waits for it, or it changes the names in a folder, which may block for long.
 fn is_for_background(io: &Io) -> bool {
@@ -142,7 +138,6 @@ impl LoopDisk {
             open_files: 0,
             open_files_max: open_files_max.max(1),
             uses: 0,
-            memory: ReadMemory::new(IDLE_READ_BYTES_MAX),
         }
     }
 
@@ -253,8 +248,7 @@ impl LoopDisk {
             } => {
                 task.position = position;
                 task.left = length;
-                let buffer = self.memory.take(length);
-                self.submit_read(ring, task, buffer);
+                self.submit_read(ring, task, AlignedBuffer::with_capacity(length));
             }
             // Creating and removing went to the background thread.
             Io::Sync { .. } | Io::Create { .. } | Io::Remove { .. } => {
