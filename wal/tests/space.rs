@@ -169,3 +169,28 @@ fn a_producer_waits_no_longer_than_two_seconds_for_space_that_does_not_come() {
     }
     assert_eq!(refused, Some(AppendRefusal::NoSpace));
 }
+
+#[test]
+fn what_is_dead_is_written_over_before_a_new_segment_is_made() {
+    let mut driver = Driver::new(
+        5,
+        LogOptions {
+            directory_bytes_max: 64 * DIRECTORY_BYTES,
+            // No checkpoint comes for another reason.
+            checkpoint_interval_bytes: u64::MAX,
+            ..options()
+        },
+    );
+    let mut most = 0;
+    for partition in 0..40 {
+        let replica = create(&mut driver, partition);
+        load(&mut driver, &[replica], DIRECTORY_BYTES / 16);
+        driver
+            .call(|log, now, out| log.delete_replica(now, replica, out))
+            .unwrap();
+        driver.settle();
+        most = most.max(driver.log.statistics().segments);
+    }
+    // Two and a half times `SEGMENTS` were written, and space was never short.
+    assert!(most <= SEGMENTS / 4, "{most} segments");
+}
