@@ -79,6 +79,8 @@ impl Regions {
 /// Bytes of regions that nobody asked for twice: what a reader that passes by leaves behind. It has to hold what readers of one log read
 /// ahead, and how far they are apart; more would only be memory that the kernel has to clear.
 const PASSING_BYTES_MAX: usize = 128 << 20;
+/// Of it, what one reader has taken already: kept for another that follows close.
+const TAKEN_BYTES_MAX: usize = 24 << 20;
 
 /// So many at most are remembered after they left.
 const GHOSTS_MAX: usize = 64 << 10;
@@ -207,7 +209,7 @@ impl RegionCache {
             self.passing.push_back(key);
             self.passing_bytes += bytes;
         }
-        while self.passing_bytes > self.bytes_max.min(PASSING_BYTES_MAX) {
+        while self.passing_bytes > self.passing_bytes_max() {
             self.pass_on();
         }
         while self.bytes() > self.bytes_max {
@@ -217,6 +219,18 @@ impl RegionCache {
                 self.leave();
             }
         }
+    }
+
+    /// How much of what passes by may be here: less while the oldest of it was taken.
+    fn passing_bytes_max(&self) -> usize {
+        let oldest = self.passing.front().and_then(|key| self.regions.get(key));
+        let taken = oldest.is_some_and(|kept| kept.given >= kept.region.bytes.len() / 4 * 3);
+        let most = if taken {
+            TAKEN_BYTES_MAX
+        } else {
+            PASSING_BYTES_MAX
+        };
+        self.bytes_max.min(most)
     }
 
     /// A frame of a region was found to be sound.
@@ -354,6 +368,18 @@ mod tests {
         assert_eq!(cache.bytes(), PASSING_BYTES_MAX);
         assert!(cache.find(1, 7, 399 * MIB as u32, 100).is_some());
         assert!(cache.find(1, 7, 10 * MIB as u32, 100).is_none());
+    }
+
+    #[test]
+    fn what_a_reader_took_makes_room_for_what_it_takes_next() {
+        let mut cache = RegionCache::new(1 << 30);
+        for number in 0..400 {
+            let key = (1, number * MIB as u32, u64::from(number));
+            cache.insert(key, region(MIB));
+            cache.given(key, MIB);
+        }
+        assert_eq!(cache.bytes(), TAKEN_BYTES_MAX);
+        assert!(cache.find(1, 7, 390 * MIB as u32, 100).is_some());
     }
 
     #[test]

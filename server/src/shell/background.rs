@@ -115,6 +115,11 @@ impl BackgroundPort {
         Some(end)
     }
 
+    /// The loop is about to end: long jobs break off.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
     /// Whether a result is there.
     pub(super) fn has_ended(&mut self) -> bool {
         if self.early.is_none() {
@@ -128,7 +133,7 @@ impl Drop for BackgroundPort {
     fn drop(&mut self) {
         // The closed queue ends the thread, once it looks.
         self.jobs = None;
-        self.stopping.store(true, Ordering::Relaxed);
+        self.stop();
         self.bell.ring_eventfd();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -142,7 +147,7 @@ struct Side {
     ends: Sender<JobEnd>,
     bell: Arc<Doorbell>,
     loop_bell: Arc<Doorbell>,
-    /// The loop is gone: long jobs break off.
+    /// The loop ends: long jobs break off.
     stopping: Arc<AtomicBool>,
 }
 
@@ -370,7 +375,7 @@ impl Job {
             }
             Self::Work { token, work } => JobEnd::Work {
                 token,
-                result: run_work(work),
+                result: run_work(work, stopping),
             },
         }
     }
@@ -405,10 +410,11 @@ fn run_disk(work: DiskWork, stopping: &AtomicBool) -> (IoResult, Option<(FileNam
     (result.unwrap_or_else(IoResult::Failed), made)
 }
 
-fn run_work(work: BackgroundWork) -> BackgroundResult {
+fn run_work(work: BackgroundWork, stopping: &AtomicBool) -> BackgroundResult {
     match work {
         BackgroundWork::WriteFile { path, contents } => {
-            ended(&path, "write", write_file_atomically(&path, &contents))
+            let written = write_file_atomically(&path, &contents, stopping);
+            ended(&path, "write", written)
         }
         BackgroundWork::RemoveFile { path } => ended(&path, "remove", remove_durably(&path)),
         BackgroundWork::ReadFile { path, bytes_max } => match read_bounded(&path, bytes_max) {

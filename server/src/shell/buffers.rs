@@ -17,15 +17,14 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 /// Direct I/O wants addresses, positions and lengths in multiples of this; every device we know of takes it.
 pub const ALIGNMENT_BYTES: usize = 4096;
 
-/// What jemalloc, the allocator of the binary, is told at its start: large memory lies on huge pages where the kernel gives them. The kernel
-/// then finds the pages of a 1 MiB write in a third of the time (ARCHITECTURE.md has the figures), and maps them in one fault. And freed memory
+/// What jemalloc, the allocator of the binary, is told at its start: freed memory
 /// that lies together goes back to the kernel at once only from 64 MiB on, not from 8 MiB: regions of segments are freed in the order they were
 /// read in, so what a cold reader leaves behind grew to that size again and again, and the kernel cleared a huge page for each 64 KiB read next.
 /// Purging on a thread of the allocator's own (`background_thread`) was tried: a million topics then took a seventh more memory and a fifth
 /// more time to make, and a tenant beside them waited three times as long.
 // SAFETY: jemalloc looks for this symbol, a pointer to a C string, and reads it once; nothing else has that name.
 #[unsafe(export_name = "_rjem_malloc_conf")]
-pub static ALLOCATOR_SETTINGS: &[u8; 39] = b"thp:always,oversize_threshold:67108864\0";
+pub static ALLOCATOR_SETTINGS: &[u8; 28] = b"oversize_threshold:67108864\0";
 
 /// Gives the pages of freed memory back to the kernel, which jemalloc by itself does over ten seconds of activity. What threads keep at
 /// hand for their next allocations stays.
@@ -50,6 +49,8 @@ pub struct AlignedBuffer {
     start: NonNull<u8>,
     capacity: usize,
     filled: usize,
+    /// Set when it is a slot there, and not an allocation.
+    slots: Option<Arc<ReadSlots>>,
 }
 
 // SAFETY: the memory is owned by the value alone and freed once; nothing about it belongs to a thread.
@@ -70,6 +71,7 @@ impl AlignedBuffer {
             start,
             capacity,
             filled: 0,
+            slots: None,
         }
     }
 
@@ -133,10 +135,71 @@ impl AsRef<[u8]> for AlignedBuffer {
 
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
+        if let Some(slots) = self.slots.take() {
+            return slots.give_back(self.start);
+        }
         // SAFETY: allocated with the same layout.
         unsafe { dealloc(self.start.as_ptr(), Self::layout(self.capacity)) }
     }
 }
+
+/// One long read.
+const SLOT_BYTES: usize = 1 << 20;
+/// What is much shorter comes from the allocator.
+const SLOT_USED_MIN: usize = SLOT_BYTES / 4;
+
+/// Memory of long reads, used again and again: a cold reader goes through as much memory as it reads bytes, and the kernel clears what it has not
+/// given out before. It lies on huge pages: the device then gets a read in one piece, and not in 256. Its size is its bound; what finds no slot is
+/// allocated. Nothing of it is touched before the first long read.
+pub(super) struct ReadSlots {
+    memory: Region,
+    /// By number; the last one is the warmest.
+    free: Mutex<Vec<usize>>,
+}
+
+impl ReadSlots {
+    /// Room for `count` reads.
+    ///
+    /// # Errors
+    /// When the kernel gives no address space.
+    pub(super) fn new(count: usize) -> io::Result<Arc<Self>> {
+        let memory = Region::untouched(count * SLOT_BYTES)?;
+        let free = Mutex::new((0..count).rev().collect());
+        Ok(Arc::new(Self { memory, free }))
+    }
+
+    /// A buffer for so many bytes.
+    pub(super) fn take(self: &Arc<Self>, bytes: usize) -> AlignedBuffer {
+        let slot = (SLOT_USED_MIN..=SLOT_BYTES)
+            .contains(&bytes)
+            .then(|| {
+                self.free
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .pop()
+            })
+            .flatten();
+        let Some(slot) = slot else {
+            return AlignedBuffer::with_capacity(bytes);
+        };
+        // SAFETY: the slot lies inside the region.
+        let start = unsafe { self.memory.start.add(slot * SLOT_BYTES) };
+        AlignedBuffer {
+            start,
+            capacity: SLOT_BYTES,
+            filled: 0,
+            slots: Some(Arc::clone(self)),
+        }
+    }
+
+    fn give_back(&self, start: NonNull<u8>) {
+        let offset = start.as_ptr() as usize - self.memory.start.as_ptr() as usize;
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.push(offset / SLOT_BYTES);
+    }
+}
+
+const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// Anonymous memory straight from the kernel, on huge pages where there are any.
 struct Region {
@@ -150,7 +213,20 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
+    /// Memory whose pages are there.
     fn new(bytes: usize) -> io::Result<Self> {
+        let region = Self::untouched(bytes)?;
+        if region.bytes >= HUGE_PAGE_BYTES {
+            // All of it now, and not page by page under the first requests.
+            let address = region.start.as_ptr().cast();
+            // SAFETY: our own new mapping, whose pages hold zeroes either way.
+            let _ = unsafe { madvise(address, region.bytes, Advice::LinuxPopulateWrite) };
+        }
+        Ok(region)
+    }
+
+    /// Memory whose pages are made when they are first written.
+    fn untouched(bytes: usize) -> io::Result<Self> {
         let bytes = bytes.next_multiple_of(ALIGNMENT_BYTES);
         // SAFETY: a new private mapping that overlaps nothing.
         let address = unsafe {
@@ -161,12 +237,9 @@ impl Region {
                 MapFlags::PRIVATE,
             )?
         };
-        if bytes >= 2 << 20 {
+        if bytes >= HUGE_PAGE_BYTES {
             // SAFETY: the whole of our own mapping; only a hint, so a refusal changes nothing.
             let _ = unsafe { madvise(address, bytes, Advice::LinuxHugepage) };
-            // All of it now, and not page by page under the first requests.
-            // SAFETY: as above: the pages of a new mapping are made, and hold zeroes either way.
-            let _ = unsafe { madvise(address, bytes, Advice::LinuxPopulateWrite) };
         }
         let start = NonNull::new(address.cast::<u8>()).expect("a mapping is never at address 0");
         Ok(Self { start, bytes })
@@ -452,6 +525,27 @@ mod tests {
             64,
             "none is lost"
         );
+    }
+
+    #[test]
+    fn memory_of_long_reads_is_used_again_and_no_more_than_there_is() {
+        let slots = ReadSlots::new(2).expect("there is address space");
+        let first = slots.take(SLOT_BYTES);
+        let address = first.start;
+        let second = slots.take(600_000);
+        let third = slots.take(SLOT_BYTES);
+        assert!(first.slots.is_some() && second.slots.is_some());
+        assert!(third.slots.is_none(), "there are two slots");
+        assert!(second.start != address && third.capacity() == SLOT_BYTES);
+        // The last reader of the bytes gives the memory back, whichever thread that is.
+        let bytes = first.into_bytes();
+        std::thread::spawn(move || drop(bytes))
+            .join()
+            .expect("dropping does not panic");
+        assert_eq!(slots.take(SLOT_BYTES).start, address);
+        for other in [ALIGNMENT_BYTES, SLOT_BYTES + 1] {
+            assert!(slots.take(other).slots.is_none(), "{other} bytes");
+        }
     }
 
     #[test]

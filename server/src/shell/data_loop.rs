@@ -607,6 +607,7 @@ impl<M: Machine> DataLoop<M> {
             self.ring.cancel_accept(index as u16);
         }
         self.acceptor.listeners.clear();
+        self.background.stop();
         self.connections.close_all(&mut self.ring);
     }
 

@@ -384,13 +384,18 @@ impl DirectoryLock {
     }
 }
 
-/// Replaces a small file whole and durably: the old contents or the new, never a mixture.
-pub fn write_file_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
+/// Replaces a file whole and durably: the old contents or the new, never a mixture. It stays the old one when `stopping` is set meanwhile: a
+/// large one takes seconds.
+pub fn write_file_atomically(
+    path: &Path,
+    contents: &[u8],
+    stopping: &AtomicBool,
+) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".part");
     let part = folder.join(name);
-    let written = write_in_pieces(&part, contents).and_then(|()| fs::rename(&part, path));
+    let written = write_in_pieces(&part, contents, stopping).and_then(|()| fs::rename(&part, path));
     if let Err(error) = written {
         let _ = fs::remove_file(&part);
         return Err(error);
@@ -399,17 +404,26 @@ pub fn write_file_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
 }
 
 /// Bytes of a file that the kernel writes back at a time.
-const PIECE_BYTES: usize = 512 << 10;
+const PIECE_BYTES: usize = 128 << 10;
+/// After each piece of a larger file the disk is left to others for so many times as long as the piece took,
+const PIECE_REST_PARTS: u32 = 3;
+/// and for no longer than this: a hundred megabytes are written in some seconds at the most.
+const PIECE_REST_MAX: Duration = Duration::from_millis(5);
 
-/// Writes and syncs a new file. Each piece is on its way to the disk before the next is written: a hundred megabytes at once would stand
-/// before every durable write of the logs.
-fn write_in_pieces(path: &Path, contents: &[u8]) -> io::Result<()> {
+/// Writes and syncs a new file. Each piece is on its way to the disk before the next is written, and the disk rests between: a durable write of the
+/// logs waits behind all that the device was given before it.
+fn write_in_pieces(path: &Path, contents: &[u8], stopping: &AtomicBool) -> io::Result<()> {
     let mut file = fs::File::create(path)?;
     let mut position = 0;
     for piece in contents.chunks(PIECE_BYTES) {
+        if position > 0 && stopping.load(Ordering::Relaxed) {
+            return Err(Errno::CANCELED.into());
+        }
+        let begun = Instant::now();
         file.write_all(piece)?;
         if contents.len() > PIECE_BYTES {
             write_back(&file, position, piece.len());
+            std::thread::sleep((begun.elapsed() * PIECE_REST_PARTS).min(PIECE_REST_MAX));
         }
         position += piece.len();
     }

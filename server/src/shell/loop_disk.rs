@@ -5,6 +5,7 @@
 //! again here. Open files are bounded; the one not used for longest is closed.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use bytes::{Buf, Bytes};
 use odradek_wal::{FileName, Io, IoClass, IoFailure, IoId, IoResult};
 use slab::Slab;
 
-use super::buffers::AlignedBuffer;
+use super::buffers::{AlignedBuffer, ReadSlots};
 use super::disk::{SHORT, io_failure, open_file};
 use super::ring::{DiskOutcome, Ring};
 
@@ -111,7 +112,11 @@ pub(super) struct LoopDisk {
     open_files: usize,
     open_files_max: usize,
     uses: u64,
+    read_slots: Arc<ReadSlots>,
 }
+
+/// Long reads whose memory is kept: what one reader leaves behind, has ahead of it, and is sent.
+const READ_SLOTS: usize = 128;
 
 /// Nobody waits for it, or it changes the names in a folder, which may block for long.
 fn is_for_background(io: &Io) -> bool {
@@ -124,7 +129,10 @@ fn is_for_background(io: &Io) -> bool {
 
 impl LoopDisk {
     /// For logs in these folders; `open_files_max` in all.
-    pub(super) fn new(folders: Vec<PathBuf>, open_files_max: usize) -> Self {
+    ///
+    /// # Errors
+    /// When the kernel gives no address space.
+    pub(super) fn new(folders: Vec<PathBuf>, open_files_max: usize) -> io::Result<Self> {
         let logs = folders
             .into_iter()
             .map(|folder| Log {
@@ -132,13 +140,14 @@ impl LoopDisk {
                 files: BTreeMap::new(),
             })
             .collect();
-        Self {
+        Ok(Self {
             logs,
             tasks: Slab::new(),
             open_files: 0,
             open_files_max: open_files_max.max(1),
             uses: 0,
-        }
+            read_slots: ReadSlots::new(READ_SLOTS)?,
+        })
     }
 
     /// Operations on the ring.
@@ -248,7 +257,8 @@ impl LoopDisk {
             } => {
                 task.position = position;
                 task.left = length;
-                self.submit_read(ring, task, AlignedBuffer::with_capacity(length));
+                let buffer = self.read_slots.take(length);
+                self.submit_read(ring, task, buffer);
             }
             // Creating and removing went to the background thread.
             Io::Sync { .. } | Io::Create { .. } | Io::Remove { .. } => {

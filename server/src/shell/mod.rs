@@ -471,6 +471,8 @@ fn build_loop<M: Machine>(
     ring::wake_on_time();
     let ring = Ring::new(&seat.options.ring).map_err(|error| probe::ring_refused(&error))?;
     let clock = clock::Clock;
+    let disk = LoopDisk::new(seat.logs.clone(), seat.options.open_files_max)
+        .map_err(|error| StartError(format!("core {core} has no memory for reads: {error}")))?;
     let metrics = LoopMetrics::new(&seat.registry, core, &seat.logs);
     // First, so that /health tells of a recovery while it runs.
     let place = (core, seat.processor, seat.http);
@@ -498,7 +500,7 @@ fn build_loop<M: Machine>(
         ring,
         clock,
         connections: Connections::new(core, limits, counts, sockets),
-        disk: LoopDisk::new(seat.logs, seat.options.open_files_max),
+        disk,
         ports: seat.ports,
         background,
         acceptor: Acceptor::new(seat.listeners),

@@ -17,6 +17,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 /// Features of a new cluster; those of later issues stay at 0.
 const DEFAULT_FEATURES: [(&str, i16); 3] = [
@@ -312,6 +313,7 @@ fn format_metadata(
         write_file_atomically(
             &folder.join(file_name(OffsetAndEpoch::BOOTSTRAP)),
             &checkpoint,
+            &AtomicBool::new(false),
         )
         .map_err(failed)?;
     }
@@ -338,7 +340,8 @@ fn format_metadata(
         })
         .collect();
     let bootstrap = checkpoint(None, &records);
-    write_file_atomically(&config.metadata_dir.join(BOOTSTRAP_FILE), &bootstrap).map_err(failed)
+    let path = config.metadata_dir.join(BOOTSTRAP_FILE);
+    write_file_atomically(&path, &bootstrap, &AtomicBool::new(false)).map_err(failed)
 }
 
 /// A checkpoint file of its own: voters, or bootstrap records.
