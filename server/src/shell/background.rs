@@ -1,9 +1,10 @@
-//! The background thread beside each data loop: a glommio executor at low priority for all that may wait.
+//! The background threads beside each data loop, for all that may wait: a glommio executor at low priority, and a thread that computes while no other
+//! wants the processor.
 //!
-//! It is given jobs through a bounded queue and hands their results back, each side waking the other through an eventfd only when that sleeps.
-//! Jobs with files run on glommio's blocking pool (two threads of the same priority: bulk, and small files), computations in a task queue with few shares, HTTP
-//! (`http.rs`, on core 0) in one of its own; none of them touches the state of a shard. Where glommio cannot start (it wants 512 KiB of memlock
-//! and io_uring), the same jobs run one after the other on a plain thread, and the start-up report says so.
+//! They are given jobs through a bounded queue and hand their results back, each side waking the other only when that sleeps.
+//! Jobs with files run on glommio's blocking pool (two threads of the same priority: bulk, and small files), HTTP
+//! (`http.rs`, on core 0) in a task queue; none of them touches the state of a shard. Where glommio cannot start (it wants 512 KiB of memlock
+//! and io_uring), jobs with files run one after the other on a plain thread, and the start-up report says so.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{
-    Receiver, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
+    Receiver, SendError, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
 };
 use std::thread::JoinHandle;
 
@@ -30,7 +31,7 @@ use super::disk::{
 use super::http::{self, Pages};
 use super::loop_disk::{DiskName, DiskWork};
 use super::mailbox::Doorbell;
-use super::ring::lower_thread_priority;
+use super::ring::{lower_thread_priority, run_when_idle};
 use crate::machine::{BackgroundResult, BackgroundWork};
 
 /// Work for the background thread.
@@ -56,6 +57,8 @@ pub(super) enum JobEnd {
 /// The data loop's side.
 pub(super) struct BackgroundPort {
     jobs: Option<SyncSender<Job>>,
+    /// Jobs that only compute.
+    computations: Option<Sender<Job>>,
     bell: Arc<Doorbell>,
     waiting: VecDeque<Job>,
     ends: Receiver<JobEnd>,
@@ -74,28 +77,35 @@ impl BackgroundPort {
         self.waiting.push_back(job);
     }
 
-    /// Moves waiting jobs to the thread up to its bound, and wakes it.
+    /// Moves waiting jobs to the threads up to the bound, and wakes them.
     pub(super) fn flush(&mut self) {
-        let Some(jobs) = &self.jobs else { return };
         while self.in_hand < self.in_hand_max {
             let Some(job) = self.waiting.pop_front() else {
                 break;
             };
-            match jobs.try_send(job) {
-                Ok(()) => {
-                    self.in_hand += 1;
-                    self.given = true;
-                    self.count.add(1);
-                }
-                Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
-                    self.waiting.push_front(job);
-                    break;
-                }
+            if let Err(job) = self.hand_over(job) {
+                self.waiting.push_front(job);
+                break;
             }
+            self.in_hand += 1;
+            self.count.add(1);
         }
         if std::mem::take(&mut self.given) {
             self.bell.wake_from_thread();
         }
+    }
+
+    fn hand_over(&mut self, job: Job) -> Result<(), Job> {
+        let (Some(jobs), Some(computations)) = (&self.jobs, &self.computations) else {
+            return Err(job);
+        };
+        if job.computes() {
+            return computations.send(job).map_err(|SendError(job)| job);
+        }
+        jobs.try_send(job)
+            .map_err(|(TrySendError::Full(job) | TrySendError::Disconnected(job))| job)?;
+        self.given = true;
+        Ok(())
     }
 
     /// Jobs that have not been handed over.
@@ -131,8 +141,8 @@ impl BackgroundPort {
 
 impl Drop for BackgroundPort {
     fn drop(&mut self) {
-        // The closed queue ends the thread, once it looks.
-        self.jobs = None;
+        // The closed queues end the threads, once they look. What is being computed nobody waits for.
+        (self.jobs, self.computations) = (None, None);
         self.stop();
         self.bell.ring_eventfd();
         if let Some(thread) = self.thread.take() {
@@ -144,17 +154,23 @@ impl Drop for BackgroundPort {
 /// The thread's side.
 struct Side {
     jobs: Receiver<Job>,
-    ends: Sender<JobEnd>,
+    ends: Ends,
     bell: Arc<Doorbell>,
-    loop_bell: Arc<Doorbell>,
     /// The loop ends: long jobs break off.
     stopping: Arc<AtomicBool>,
 }
 
-impl Side {
+/// Where results go.
+#[derive(Clone)]
+struct Ends {
+    sender: Sender<JobEnd>,
+    loop_bell: Arc<Doorbell>,
+}
+
+impl Ends {
     fn end(&self, end: JobEnd) {
         // A loop that is gone needs no results.
-        if self.ends.send(end).is_ok() {
+        if self.sender.send(end).is_ok() {
             self.loop_bell.wake_from_thread();
         }
     }
@@ -188,11 +204,15 @@ pub(super) fn start(setup: BackgroundSetup) -> io::Result<(BackgroundPort, Backg
     let bell = Arc::new(Doorbell::new_blocking()?);
     let (kind_start, kind) = channel();
     let stopping = Arc::new(AtomicBool::new(false));
+    let ends_start = Ends {
+        sender: ends_start,
+        loop_bell: Arc::clone(&setup.loop_bell),
+    };
+    let computations = start_computing(setup.core, (ends_start.clone(), Arc::clone(&stopping)))?;
     let side = Side {
         jobs: jobs_end,
         ends: ends_start,
         bell: Arc::clone(&bell),
-        loop_bell: Arc::clone(&setup.loop_bell),
         stopping: Arc::clone(&stopping),
     };
     let (count, in_hand_max) = (setup.count.clone(), setup.queue_max);
@@ -204,6 +224,7 @@ pub(super) fn start(setup: BackgroundSetup) -> io::Result<(BackgroundPort, Backg
         .map_err(|_| io::Error::other("the background thread ended at its start"))?;
     let port = BackgroundPort {
         jobs: Some(jobs),
+        computations: Some(computations),
         bell,
         waiting: VecDeque::new(),
         ends,
@@ -216,6 +237,22 @@ pub(super) fn start(setup: BackgroundSetup) -> io::Result<(BackgroundPort, Backg
         stopping,
     };
     Ok((port, kind))
+}
+
+/// Starts the thread for what only computes. It has the processor while nothing else wants it: seconds of encoding would keep from it the kernel's
+/// threads that end durable writes, for a whole tick of its clock each time.
+fn start_computing(core: u16, side: (Ends, Arc<AtomicBool>)) -> io::Result<Sender<Job>> {
+    let (start, jobs) = channel::<Job>();
+    let (ends, stopping) = side;
+    std::thread::Builder::new()
+        .name(format!("compute-{core}"))
+        .spawn(move || {
+            run_when_idle();
+            while let Ok(job) = jobs.recv() {
+                ends.end(job.run(&stopping));
+            }
+        })?;
+    Ok(start)
 }
 
 fn run(setup: BackgroundSetup, side: Side, kind: &Sender<BackgroundKind>) {
@@ -257,7 +294,6 @@ async fn serve(side: Side, http: Option<(TcpListener, Pages)>) {
         let queue = executor.create_task_queue(Shares::Static(100), Latency::NotImportant, "http");
         glommio::spawn_local_into(http::serve(listener, pages), queue)
     });
-    let compute = executor.create_task_queue(Shares::Static(50), Latency::NotImportant, "compute");
     let bell = eventfd_for_glommio(&side.bell);
     let side = Rc::new(side);
     // Jobs with files run in order of arrival within their lane: zeroing a segment must not hold up a vote that is to be persisted.
@@ -289,27 +325,8 @@ async fn serve(side: Side, http: Option<(TcpListener, Pages)>) {
                 }
             }
         };
-        match job {
-            Job::Work {
-                token,
-                work: BackgroundWork::Compute(compute_it),
-            } => {
-                let side = Rc::clone(&side);
-                let task = async move {
-                    let result = BackgroundResult::Computed(compute_it());
-                    side.end(JobEnd::Work { token, result });
-                };
-                match glommio::spawn_local_into(task, compute) {
-                    Ok(task) => drop(task.detach()),
-                    Err(error) => warn!("no task for a computation: {error}"),
-                }
-            }
-            job => hand_to_pool(
-                &side,
-                &lanes[usize::from(matches!(job, Job::Disk { .. }))],
-                job,
-            ),
-        }
+        let lane = &lanes[usize::from(matches!(job, Job::Disk { .. }))];
+        hand_to_pool(&side, lane, job);
     }
     if let Some(Ok(task)) = http_task {
         task.cancel().await;
@@ -351,7 +368,7 @@ fn hand_to_pool(side: &Rc<Side>, lane: &Rc<Lane>, job: Job) {
             let end = glommio::executor()
                 .spawn_blocking(move || job.run(&stopping))
                 .await;
-            side.end(end);
+            side.ends.end(end);
         }
         lane.busy.set(false);
     };
@@ -361,11 +378,19 @@ fn hand_to_pool(side: &Rc<Side>, lane: &Rc<Lane>, job: Job) {
 /// The job loop without glommio.
 fn serve_plainly(side: &Side) {
     while let Ok(job) = side.jobs.recv() {
-        side.end(job.run(&side.stopping));
+        side.ends.end(job.run(&side.stopping));
     }
 }
 
 impl Job {
+    /// Whether it has nothing to do with files.
+    fn computes(&self) -> bool {
+        let Job::Work { work, .. } = self else {
+            return false;
+        };
+        matches!(work, BackgroundWork::Compute(_))
+    }
+
     /// Does the work, blocking.
     fn run(self, stopping: &AtomicBool) -> JobEnd {
         match self {

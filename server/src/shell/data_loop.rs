@@ -647,6 +647,10 @@ impl<M: Machine> DataLoop<M> {
             .filter(|until_us| *until_us > now_us)
             .map(|until_us| (until_us - now_us) as u32);
         let timed_out = self.ring.submit(sleep, company_us)?;
+        if sleep.is_zero() && self.disk.in_flight() > 0 {
+            // The threads of the kernel that end durable writes may wait for this processor, on some machines until the next tick of its clock.
+            std::thread::yield_now();
+        }
         // After a short sleep the sender may just be about to ring; after a long one it had all the time.
         let long = sleep >= Duration::from_millis(500);
         if timed_out && long && self.something_came() && self.ports.doorbell.unpark() {

@@ -676,6 +676,15 @@ pub(super) fn lower_thread_priority() {
     }
 }
 
+/// Gives the calling thread the processor only while no other thread wants it.
+pub(super) fn run_when_idle() {
+    // SAFETY: the call takes plain values and concerns the calling thread only; a refusal changes nothing.
+    unsafe {
+        let parameters: libc::sched_param = std::mem::zeroed();
+        libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters);
+    }
+}
+
 impl Drop for Ring {
     fn drop(&mut self) {
         // Closing a ring does not wait for what is in flight: buffers would be freed under the kernel. So cancel all and wait for the ends.

@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes of records after which a batch of the file is closed.
 const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Records that are encoded before threads that wait for the processor may have it, a fraction of a millisecond: the kernel's that end durable
+/// writes may be among them, and on some machines they get it only with the next tick of its clock.
+const RECORDS_BETWEEN_YIELDS: usize = 64;
 /// Kafka's name of the exported quorum state.
 const QUORUM_STATE_FILE: &str = "quorum-state";
 
@@ -107,7 +110,12 @@ pub fn encode(image: &MetadataImage, options: WriterOptions) -> Bytes {
     let level = image.metadata_version();
     let (mut writer, header) = SnapshotWriter::new(options);
     let mut file = BytesMut::from(&header[..]);
+    let mut records = 0;
     write_snapshot(image, &mut |record| {
+        records += 1;
+        if records % RECORDS_BETWEEN_YIELDS == 0 {
+            std::thread::yield_now();
+        }
         let bytes = record
             .to_bytes(record_version(&record, level))
             .expect("a record of the image encodes");
