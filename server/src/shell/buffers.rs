@@ -253,6 +253,26 @@ impl Drop for Region {
     }
 }
 
+/// Zeroes to be written, on a huge page: the device gets each write in one piece, and not in one for every 4 KiB.
+pub(super) struct Zeroes(Region);
+
+impl Zeroes {
+    /// A huge page of them.
+    ///
+    /// # Errors
+    /// When the kernel gives none.
+    pub(super) fn new() -> io::Result<Self> {
+        Region::new(HUGE_PAGE_BYTES).map(Self)
+    }
+}
+
+impl AsRef<[u8]> for Zeroes {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: all of our own mapping, which nobody writes to: the kernel made it of zeroes.
+        unsafe { std::slice::from_raw_parts(self.0.start.as_ptr(), self.0.bytes) }
+    }
+}
+
 /// Receive buffers that the kernel is offered at the least, and at first.
 const OFFERED_MIN: u16 = 8;
 

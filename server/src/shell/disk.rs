@@ -23,11 +23,11 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, ReadWriteFlags, pread, pwritev2};
 
-use super::buffers::{ALIGNMENT_BYTES, AlignedBuffer};
+use super::buffers::{ALIGNMENT_BYTES, AlignedBuffer, Zeroes};
 use super::mailbox::Doorbell;
 
-/// Zeroes are written in pieces of this size.
-const ZERO_BYTES: usize = 1 << 20;
+/// Zeroes are written in pieces of this size: a durable write of the logs waits behind one of them.
+const ZERO_BYTES: usize = 256 << 10;
 
 /// The folder of a shard in a data directory.
 pub fn shard_folder(directory: &Path, shard: u32) -> PathBuf {
@@ -118,8 +118,8 @@ fn fill_new_file(
 }
 
 fn write_zeroes(descriptor: &OwnedFd, bytes: u64, stopping: &AtomicBool) -> Result<(), Errno> {
-    let mut zeroes = AlignedBuffer::with_capacity(ZERO_BYTES);
-    zeroes.extend_from_slice(&vec![0; ZERO_BYTES]);
+    let zeroes =
+        Zeroes::new().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOMEM))?;
     let mut position = 0;
     while position < bytes {
         if stopping.load(Ordering::Relaxed) {
