@@ -27,7 +27,7 @@ use super::buffers::{ALIGNMENT_BYTES, AlignedBuffer, Zeroes};
 use super::mailbox::Doorbell;
 
 /// Zeroes are written in pieces of this size: a durable write of the logs waits behind one of them.
-const ZERO_BYTES: usize = 256 << 10;
+const ZERO_BYTES: usize = 512 << 10;
 
 /// The folder of a shard in a data directory.
 pub fn shard_folder(directory: &Path, shard: u32) -> PathBuf {
