@@ -44,6 +44,8 @@ pub enum Mail {
     },
     /// A newer image; the receiver works out what it means for its shards.
     Image(ImageUpdate),
+    /// The sender serves from the image of this offset, for the core of the metadata group: what was asked for is answered once all do.
+    Placed { core: u16, offset: i64 },
     /// The broker registered with this epoch: it goes into every shard's logs (case 8).
     BrokerEpoch(i64),
     /// The broker is unfenced: requests may be served.

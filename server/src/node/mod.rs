@@ -514,6 +514,7 @@ impl Core {
                 dispatch::telemetry_reply(self, token, answer)
             }
             Mail::Image(update) => placement::on_image(self, update),
+            Mail::Placed { core, offset } => metadata_group::on_placed(self, core, offset),
             Mail::Serve => self.serve(),
             Mail::DirectoryOffline { directory } => {
                 metadata_group::on_directory_offline(self, directory)

@@ -4,7 +4,7 @@
 
 use super::mail::ImageUpdate;
 use super::routing::{core_of, shard_of};
-use super::{Core, METADATA_CORE, TopicFound, metadata_group, operator};
+use super::{Core, METADATA_CORE, Mail, TopicFound, operator};
 use odradek_protocol::Uuid;
 use odradek_raft::configs::ConfigLayers;
 use odradek_raft::image::{
@@ -272,9 +272,11 @@ fn finish(core: &mut Core, placement: Placement) {
         };
         core.step_shard(shard, Event::Metadata(vec![caught_up]));
     }
-    if core.index == METADATA_CORE {
-        metadata_group::on_placed(core, image.offset);
-    }
+    let placed = Mail::Placed {
+        core: core.index,
+        offset: image.offset,
+    };
+    core.send_to_core(METADATA_CORE, placed);
 }
 
 fn owner(core: &Core, topic_id: Uuid, partition: i32) -> Option<u16> {

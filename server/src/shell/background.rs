@@ -64,6 +64,8 @@ pub(super) struct BackgroundPort {
     ends: Receiver<JobEnd>,
     early: Option<JobEnd>,
     in_hand: usize,
+    /// Of these, what only computes.
+    computing: usize,
     in_hand_max: usize,
     given: bool,
     count: super::metrics::Counter,
@@ -100,7 +102,9 @@ impl BackgroundPort {
             return Err(job);
         };
         if job.computes() {
-            return computations.send(job).map_err(|SendError(job)| job);
+            computations.send(job).map_err(|SendError(job)| job)?;
+            self.computing += 1;
+            return Ok(());
         }
         jobs.try_send(job)
             .map_err(|(TrySendError::Full(job) | TrySendError::Disconnected(job))| job)?;
@@ -113,15 +117,23 @@ impl BackgroundPort {
         self.waiting.len()
     }
 
-    /// Jobs given and not answered.
-    pub(super) fn in_hand(&self) -> usize {
-        self.in_hand + self.waiting.len()
+    /// Jobs with files that are not answered: what a loop that ends waits for.
+    pub(super) fn files_in_hand(&self) -> usize {
+        let waiting = self.waiting.iter().filter(|job| !job.computes());
+        self.in_hand - self.computing + waiting.count()
     }
 
     /// The next result.
     pub(super) fn take(&mut self) -> Option<JobEnd> {
         let end = self.early.take().or_else(|| self.ends.try_recv().ok())?;
         self.in_hand -= 1;
+        if let JobEnd::Work {
+            result: BackgroundResult::Computed(_),
+            ..
+        } = end
+        {
+            self.computing -= 1;
+        }
         Some(end)
     }
 
@@ -230,6 +242,7 @@ pub(super) fn start(setup: BackgroundSetup) -> io::Result<(BackgroundPort, Backg
         ends,
         early: None,
         in_hand: 0,
+        computing: 0,
         in_hand_max,
         given: false,
         count,

@@ -17,9 +17,9 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 /// Direct I/O wants addresses, positions and lengths in multiples of this; every device we know of takes it.
 pub const ALIGNMENT_BYTES: usize = 4096;
 
-/// What jemalloc, the allocator of the binary, is told at its start: freed memory
-/// that lies together goes back to the kernel at once only from 64 MiB on, not from 8 MiB: regions of segments are freed in the order they were
-/// read in, so what a cold reader leaves behind grew to that size again and again, and the kernel cleared a huge page for each 64 KiB read next.
+/// What jemalloc, the allocator of the binary, is told at its start: freed memory that lies together goes back to the kernel at once only from
+/// 64 MiB on, not from 8 MiB. Regions of segments are freed in the order they were read in, so what a cold reader leaves behind grew to that size
+/// again and again, and the kernel cleared all of it anew. Nothing is said of huge pages: what needs them asks for them itself (ARCHITECTURE.md).
 /// Purging on a thread of the allocator's own (`background_thread`) was tried: a million topics then took a seventh more memory and a fifth
 /// more time to make, and a tenant beside them waited three times as long.
 // SAFETY: jemalloc looks for this symbol, a pointer to a C string, and reads it once; nothing else has that name.

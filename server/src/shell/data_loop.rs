@@ -620,7 +620,7 @@ impl<M: Machine> DataLoop<M> {
         let mail_waits = self.ports.out.iter().any(|outbox| outbox.waiting() > 0);
         let busy = self.connections.queued_bytes() > 0
             || self.disk.in_flight() > 0
-            || self.background.in_hand() > 0
+            || self.background.files_in_hand() > 0
             || mail_waits;
         if end.code != 0 || !busy || self.work.now.monotonic_us >= *until_us {
             return Some(end.clone());

@@ -452,3 +452,28 @@ pub(super) fn listener_for_glommio(listener: TcpListener) -> glommio::net::TcpLi
     // SAFETY: the descriptor was owned by `listener` alone, which gives it up.
     unsafe { glommio::net::TcpListener::from_raw_fd(listener.into_raw_fd()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_file_that_is_broken_off_stays_the_old_one() {
+        let folder =
+            std::env::temp_dir().join(format!("odradek-broken-off-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder can be made");
+        let path = folder.join("snapshot");
+        let write =
+            |contents: &[u8], stop| write_file_atomically(&path, contents, &AtomicBool::new(stop));
+        write(b"old", false).expect("it is written");
+        let large = vec![1; 2 * PIECE_BYTES + 1];
+        assert!(write(&large, true).is_err());
+        assert_eq!(fs::read(&path).expect("it is there"), b"old");
+        assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 1);
+        write(b"new", true).expect("a small one is written all the same");
+        assert_eq!(fs::read(&path).expect("it is there"), b"new");
+        write(&large, false).expect("it is written");
+        assert_eq!(fs::read(&path).expect("it is there"), large);
+        fs::remove_dir_all(&folder).expect("it can be removed");
+    }
+}

@@ -36,7 +36,7 @@ use odradek_wal::{
     ReplicaId, TopicId,
 };
 use snapshots::Snapshots;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -104,9 +104,10 @@ pub struct MetadataGroup {
     level: i16,
     waiting: VecDeque<Waiting>,
     creations: Creations,
-    /// Offsets of the last image that was sent to the cores, and of the last that this core's shards have taken in.
+    /// Offset of the last image that was sent to the cores.
     sent_image: i64,
-    placed_image: i64,
+    /// Offset of the last image that each core serves from; a core is missing until it has told of one.
+    placed_images: BTreeMap<u16, i64>,
     /// Requests that consensus has in hand.
     raft_calls: slab::Slab<(RequestToken, ApiKey, i16)>,
     /// Changes since the last published image.
@@ -145,7 +146,7 @@ impl MetadataGroup {
             waiting: VecDeque::new(),
             creations: Creations::default(),
             sent_image: -1,
-            placed_image: -1,
+            placed_images: BTreeMap::new(),
             raft_calls: slab::Slab::new(),
             // The broker of a snapshot is that of an earlier life: unfenced or not, it says nothing of this one.
             unpublished: parts.loaded.map(|(image, delta)| ImageUpdate {
@@ -572,7 +573,7 @@ impl MetadataGroup {
         self.answer_ready(core);
     }
 
-    /// Answers what is committed and, as far as this core's shards go, carried out. This broker's own calls want the first alone.
+    /// Answers what is committed and carried out by all cores' shards. This broker's own calls want the first alone.
     fn answer_ready(&mut self, core: &mut Core) {
         let committed = self.raft.high_watermark().unwrap_or(0);
         if self
@@ -582,7 +583,7 @@ impl MetadataGroup {
         {
             self.publish(core);
         }
-        let (sent, placed) = (self.sent_image, self.placed_image);
+        let (sent, placed) = (self.sent_image, self.placed_by_all(core));
         let is_ready = |waiting: &Waiting| {
             waiting.end <= committed
                 && (waiting.token.part == lifecycle::OWN_PART
@@ -591,6 +592,11 @@ impl MetadataGroup {
         while let Some(waiting) = self.waiting.pop_front_if(|first| is_ready(first)) {
             deliver(core, self, waiting.token, waiting.answer);
         }
+    }
+
+    fn placed_by_all(&self, core: &Core) -> i64 {
+        let cores = (0..core.options.cores).map(|one| self.placed_images.get(&one).copied());
+        cores.min().flatten().unwrap_or(-1)
     }
 
     fn replay(&mut self, batch: &consensus::Batch) -> Result<(), String> {
@@ -666,10 +672,10 @@ impl MetadataGroup {
     }
 }
 
-/// This core's shards have taken in the image up to `offset`.
-pub fn on_placed(core: &mut Core, offset: i64) {
+/// The shards of one core have taken in the image up to `offset`.
+pub fn on_placed(core: &mut Core, from: u16, offset: i64) {
     with_group(core, |core, group| {
-        group.placed_image = offset;
+        group.placed_images.insert(from, offset);
         group.answer_ready(core);
     });
 }
