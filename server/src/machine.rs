@@ -149,8 +149,9 @@ pub enum BackgroundWork {
     ListFolder { path: PathBuf },
     /// Give memory that was freed back to the system now: after a start, which needs more than what it leaves. Answered by `Done`.
     GiveBackMemory,
-    /// Anything that computes (a recompression, a large encode). It must not wait for another thread. Answered by `Computed`.
-    Compute(Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>),
+    /// Anything that computes (a recompression, a large encode). It must not wait for another thread. What takes milliseconds calls what it is given
+    /// each fraction of one: the processor may be wanted. Answered by `Computed`.
+    Compute(Box<dyn FnOnce(&dyn Fn()) -> Box<dyn Any + Send> + Send>),
 }
 
 impl fmt::Debug for BackgroundWork {

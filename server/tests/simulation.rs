@@ -175,6 +175,6 @@ fn the_same_seed_gives_the_same_trace() {
         let (first, second) = (check(seed), check(seed));
         assert_eq!(first.trace.events, second.trace.events, "seed {seed}");
         assert_eq!(first.trace.hash(), second.trace.hash(), "seed {seed}");
-        assert!(first.trace.events > 1_000, "seed {seed} does something");
+        assert!(first.trace.events > 500, "seed {seed} does something");
     }
 }

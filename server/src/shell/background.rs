@@ -467,7 +467,9 @@ fn run_work(work: BackgroundWork, stopping: &AtomicBool) -> BackgroundResult {
             super::buffers::give_back_memory();
             BackgroundResult::Done
         }
-        BackgroundWork::Compute(compute) => BackgroundResult::Computed(compute()),
+        BackgroundWork::Compute(compute) => {
+            BackgroundResult::Computed(compute(&std::thread::yield_now))
+        }
     }
 }
 

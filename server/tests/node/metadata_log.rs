@@ -264,7 +264,7 @@ impl Held {
                 }
                 MachineAction::Background { token, work } => {
                     let result = match work {
-                        BackgroundWork::Compute(work) => BackgroundResult::Computed(work()),
+                        BackgroundWork::Compute(work) => BackgroundResult::Computed(work(&|| {})),
                         _ => BackgroundResult::Done,
                     };
                     self.events

@@ -163,6 +163,7 @@ fn kind(mail: &Mail) -> &'static str {
         Mail::Telemetry { .. } => "for telemetry",
         Mail::TelemetryReply { .. } => "telemetry's reply",
         Mail::Image(_) => "an image",
+        Mail::Placed { .. } => "an image is placed",
         Mail::BrokerEpoch(_) => "the broker epoch",
         Mail::Serve => "serve",
         Mail::DirectoryOffline { .. } => "a directory is offline",

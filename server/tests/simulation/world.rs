@@ -441,7 +441,7 @@ impl World {
             },
             BackgroundWork::ListFolder { .. } => BackgroundResult::Names(Vec::new()),
             BackgroundWork::GiveBackMemory => BackgroundResult::Done,
-            BackgroundWork::Compute(work) => BackgroundResult::Computed(work()),
+            BackgroundWork::Compute(work) => BackgroundResult::Computed(work(&|| {})),
         }
     }
 

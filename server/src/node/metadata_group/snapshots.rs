@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Records that are encoded before threads that wait for the processor may have it, a fraction of a millisecond: the kernel's that end durable
 /// writes may be among them, and on some machines they get it only with the next tick of its clock.
-const RECORDS_BETWEEN_YIELDS: usize = 64;
+const RECORDS_BEFORE_GIVING_WAY: usize = 64;
 /// Kafka's name of the exported quorum state.
 const QUORUM_STATE_FILE: &str = "quorum-state";
 
@@ -101,20 +101,22 @@ pub(super) fn tick(core: &mut Core, group: &mut MetadataGroup) {
     let token = group.snapshots.job(Job::Encode(id));
     core.out.push(MachineAction::Background {
         token,
-        work: BackgroundWork::Compute(Box::new(move || Box::new(encode(&image, options)))),
+        work: BackgroundWork::Compute(Box::new(move |give_way| {
+            Box::new(encode(&image, options, give_way))
+        })),
     });
 }
 
-/// The bytes of a `.checkpoint` file.
-pub fn encode(image: &MetadataImage, options: WriterOptions) -> Bytes {
+/// The bytes of a `.checkpoint` file. `give_way` is called every so many records.
+pub fn encode(image: &MetadataImage, options: WriterOptions, give_way: &dyn Fn()) -> Bytes {
     let level = image.metadata_version();
     let (mut writer, header) = SnapshotWriter::new(options);
     let mut file = BytesMut::from(&header[..]);
     let mut records = 0;
     write_snapshot(image, &mut |record| {
         records += 1;
-        if records % RECORDS_BETWEEN_YIELDS == 0 {
-            std::thread::yield_now();
+        if records % RECORDS_BEFORE_GIVING_WAY == 0 {
+            give_way();
         }
         let bytes = record
             .to_bytes(record_version(&record, level))
