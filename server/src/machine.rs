@@ -137,6 +137,10 @@ pub enum LogLevel {
     Debug,
 }
 
+/// What computes. It must not wait for another thread. What takes milliseconds calls what it is given each fraction of one: the processor may be
+/// wanted.
+pub type Computation = Box<dyn FnOnce(&dyn Fn()) -> Box<dyn Any + Send> + Send>;
+
 /// Work for the background thread.
 pub enum BackgroundWork {
     /// Replace a small file whole: written beside it, synced, renamed over it, its folder synced. Answered by `Done`.
@@ -149,9 +153,8 @@ pub enum BackgroundWork {
     ListFolder { path: PathBuf },
     /// Give memory that was freed back to the system now: after a start, which needs more than what it leaves. Answered by `Done`.
     GiveBackMemory,
-    /// Anything that computes (a recompression, a large encode). It must not wait for another thread. What takes milliseconds calls what it is given
-    /// each fraction of one: the processor may be wanted. Answered by `Computed`.
-    Compute(Box<dyn FnOnce(&dyn Fn()) -> Box<dyn Any + Send> + Send>),
+    /// Anything that computes (a recompression, a large encode). Answered by `Computed`.
+    Compute(Computation),
 }
 
 impl fmt::Debug for BackgroundWork {
