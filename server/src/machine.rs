@@ -143,7 +143,7 @@ pub type Computation = Box<dyn FnOnce(&dyn Fn()) -> Box<dyn Any + Send> + Send>;
 
 /// Work for the background thread.
 pub enum BackgroundWork {
-    /// Replace a small file whole: written beside it, synced, renamed over it, its folder synced. Answered by `Done`.
+    /// Replace a file whole: written beside it, synced, renamed over it, its folder synced. Answered by `Done`.
     WriteFile { path: PathBuf, contents: Bytes },
     /// Answered by `Data`, or `Failed` with `NotFound`; refuses above `bytes_max`.
     ReadFile { path: PathBuf, bytes_max: u64 },

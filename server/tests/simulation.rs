@@ -171,10 +171,10 @@ fn nothing_acknowledged_is_lost_under_any_seed() {
 /// Case 21: what does not follow from the seed would show here.
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for seed in [3, 1_000_003] {
+    for seed in [3, 1_000_004] {
         let (first, second) = (check(seed), check(seed));
         assert_eq!(first.trace.events, second.trace.events, "seed {seed}");
         assert_eq!(first.trace.hash(), second.trace.hash(), "seed {seed}");
-        assert!(first.trace.events > 500, "seed {seed} does something");
+        assert!(first.trace.events > 1_000, "seed {seed} does something");
     }
 }

@@ -220,7 +220,7 @@ pub(super) fn start(setup: BackgroundSetup) -> io::Result<(BackgroundPort, Backg
         sender: ends_start,
         loop_bell: Arc::clone(&setup.loop_bell),
     };
-    let computations = start_computing(setup.core, (ends_start.clone(), Arc::clone(&stopping)))?;
+    let computations = start_computing(setup.core, ends_start.clone(), Arc::clone(&stopping))?;
     let side = Side {
         jobs: jobs_end,
         ends: ends_start,
@@ -254,9 +254,8 @@ pub(super) fn start(setup: BackgroundSetup) -> io::Result<(BackgroundPort, Backg
 
 /// Starts the thread for what only computes. It has the processor while nothing else wants it: seconds of encoding would keep from it the kernel's
 /// threads that end durable writes, for a whole tick of its clock each time.
-fn start_computing(core: u16, side: (Ends, Arc<AtomicBool>)) -> io::Result<Sender<Job>> {
+fn start_computing(core: u16, ends: Ends, stopping: Arc<AtomicBool>) -> io::Result<Sender<Job>> {
     let (start, jobs) = channel::<Job>();
-    let (ends, stopping) = side;
     std::thread::Builder::new()
         .name(format!("compute-{core}"))
         .spawn(move || {

@@ -200,6 +200,7 @@ impl ReadSlots {
     }
 }
 
+/// From this size on memory may lie on huge pages.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// Anonymous memory straight from the kernel, on huge pages where there are any.
