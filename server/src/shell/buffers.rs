@@ -1,6 +1,6 @@
 //! Memory that the kernel reads and writes by address: page-aligned buffers for direct I/O, and the ring of provided receive buffers.
 //!
-//! One of the three places with `unsafe` (`ring.rs` submits, `disk.rs` maps files). Buffers of writes come from `wal`; this file only checks them.
+//! One of the places with `unsafe` (`ring.rs` submits, `disk.rs` maps files, `memory.rs` feeds the allocator). Buffers of writes come from `wal`; this file only checks them.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -201,7 +201,7 @@ impl ReadSlots {
 }
 
 /// From this size on memory may lie on huge pages.
-const HUGE_PAGE_BYTES: usize = 2 << 20;
+pub(super) const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// Anonymous memory straight from the kernel, on huge pages where there are any.
 struct Region {

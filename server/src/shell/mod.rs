@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Threads: per core a data loop (`data_loop.rs`, on its own ring, `ring.rs`) and a background executor (`background.rs`); the caller's thread
-//! waits for them; one more waits for signals. Core 0 accepts for all listeners and hands each socket to the core with fewest connections; its
+//! waits for them; one more waits for signals, and one per core touches memory ahead of it (`memory.rs`). Core 0 accepts for all listeners and hands each socket to the core with fewest connections; its
 //! background executor serves HTTP. SIGTERM and SIGINT become `ShutdownRequested` for every machine; a second signal ends the process at once.
 //!
 //! Where to look: connections and their limits in `connections.rs` and `connection.rs`, frames in `frames.rs`, mail and doorbells in
@@ -31,6 +31,7 @@ mod limits;
 mod loop_disk;
 mod loop_metrics;
 mod mailbox;
+mod memory;
 mod metrics;
 mod probe;
 mod process;
@@ -59,6 +60,7 @@ pub use disk::{
 pub use http::{Health, Page, PageByPath, Pages};
 pub use limits::{ConnectionLimits, ZeroCopyLimits};
 pub use loop_metrics::log_labels;
+pub use memory::use_memory_of;
 pub use metrics::{Counter, Gauge, Histogram, Labels, Registry};
 pub use probe::{DirectoryFacts, probe_directory, random_numbers, system_report};
 pub use process::ProcessMetrics;
@@ -469,6 +471,7 @@ fn build_loop<M: Machine>(
         warn!("core {core} is not pinned to processor {processor}: {error}");
     }
     ring::wake_on_time();
+    memory::use_memory_of(core);
     let ring = Ring::new(&seat.options.ring).map_err(|error| probe::ring_refused(&error))?;
     let clock = clock::Clock;
     let disk = LoopDisk::new(seat.logs.clone(), seat.options.open_files_max)

@@ -6,7 +6,7 @@ use super::options::Prepared;
 use crate::machine::Now;
 use crate::node::log_metrics::LogMetrics;
 use crate::node::metadata_group::{GroupParts, METADATA_TOPIC_ID, MetadataGroup};
-use crate::shell::{CoreContext, RealDisk, StartError};
+use crate::shell::{CoreContext, RealDisk, StartError, use_memory_of};
 use crate::storage;
 use bytes::Bytes;
 use odradek_protocol::metadata_records::MetadataRecord;
@@ -101,6 +101,8 @@ pub fn begin_loading(prepared: &Prepared) -> LoadingSnapshots {
     let folder = prepared.directories.metadata.join(storage::METADATA_FOLDER);
     let hash_seed = prepared.node.hash_seed;
     let load = move || {
+        // The image is core 0's from then on.
+        use_memory_of(0);
         let loaded =
             read_snapshot_files(&folder).and_then(|found| load_snapshots(found, hash_seed));
         loaded.map_err(|cause| cannot_be_used(&folder, &cause))
