@@ -61,7 +61,7 @@ pub struct PartitionsOptions {
     #[arg(long = "override", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
     /// Requests each second of a bystander with 100 partitions while the others are made; 0 leaves it out.
-    #[arg(long, value_name = "NUMBER", default_value_t = 500)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 200)]
     pub tenant_rate: u32,
     /// Seconds of leaving the server alone before memory and idle time are read.
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]

@@ -1,10 +1,13 @@
 //! Memory that is touched before a data loop wants it.
 //!
-//! A page that is written for the first time is found and cleared by the kernel, which on a virtual machine may have to ask the host for it: 6 to 10 ms
-//! for a huge page, in which the loop serves nobody. So the memory of a core comes from one range of addresses, from its start to its end, and while it
-//! grows a thread goes ahead of it. What was touched ahead is given back when the growth has ended. ARCHITECTURE.md has the figures.
+//! A page that is written for the first time is found and cleared by the kernel, and meanwhile the loop serves nobody. So the memory of a core comes
+//! from one range of addresses, from its start to its end, and while it grows a thread goes ahead of it. What was touched ahead is given back when
+//! the growth has ended.
 //!
-//! For jemalloc the range is an arena with hooks of its own; it is told nothing else, and keeps addresses that it once got.
+//! The range lies on small pages: a virtual machine may have to ask its host for each huge one, 6 to 10 ms in which the kernel gives the processor to
+//! nobody else, not even to its threads that end durable writes. ARCHITECTURE.md has the figures.
+//!
+//! For jemalloc the range is an arena with hooks of its own, which it never asks to take addresses back.
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
@@ -19,11 +22,13 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 use tikv_jemalloc_sys::{extent_hooks_t, mallctl};
 use tracing::warn;
 
-use super::buffers::HUGE_PAGE_BYTES;
+use super::buffers::ALIGNMENT_BYTES;
 use super::ring::lower_thread_priority;
 
 /// Addresses of one core, which cost nothing until they are used. Beyond them memory comes as the kernel gives it.
 const RANGE_BYTES: usize = 256 << 30;
+/// So much is touched at a time, in about a tenth of a millisecond.
+const STEP_BYTES: usize = 128 << 10;
 /// What is kept touched ahead of a core that grows.
 const AHEAD_BYTES: usize = 32 << 20;
 /// The allocator takes so much at a time: what it uses next lies at the end of what it was given, where the pages are touched.
@@ -82,7 +87,6 @@ fn control<Old, New>(name: &CStr, old: Option<&mut Old>, mut new: Option<New>) -
 #[repr(C)]
 struct Range {
     hooks: extent_hooks_t,
-    /// On a huge page's border.
     start: usize,
     bytes: usize,
     ahead_bytes: usize,
@@ -95,9 +99,9 @@ struct Range {
 
 impl Range {
     fn new(bytes: usize, ahead_bytes: usize, core: u16) -> io::Result<&'static Self> {
-        let start = map(bytes + HUGE_PAGE_BYTES)?.next_multiple_of(HUGE_PAGE_BYTES);
-        // SAFETY: inside the mapping just made; only a hint, so a refusal changes nothing.
-        let _ = unsafe { madvise(start as *mut c_void, bytes, Advice::LinuxHugepage) };
+        let start = map(bytes)?;
+        // SAFETY: the mapping just made; only a hint, so a refusal changes nothing.
+        let _ = unsafe { madvise(start as *mut c_void, bytes, Advice::LinuxNoHugepage) };
         let range: &'static Self = Box::leak(Box::new(Self {
             hooks: extent_hooks_t {
                 alloc: Some(give),
@@ -144,10 +148,7 @@ impl Range {
         let mut grew = Instant::now();
         loop {
             let before = given;
-            given = self
-                .given
-                .load(Ordering::Acquire)
-                .next_multiple_of(HUGE_PAGE_BYTES);
+            given = self.given.load(Ordering::Acquire);
             if given != before {
                 grew = Instant::now();
             }
@@ -157,7 +158,9 @@ impl Range {
             if quiet.is_zero() && touched > given {
                 touched = self.give_back(given, touched);
             } else if !quiet.is_zero() && touched < wanted && self.touch(touched) {
-                touched += HUGE_PAGE_BYTES;
+                touched = (touched + STEP_BYTES).min(self.bytes);
+                // Whoever waits for this processor goes first.
+                std::thread::yield_now();
             } else if touched > given {
                 std::thread::park_timeout(quiet);
             } else {
@@ -166,11 +169,12 @@ impl Range {
         }
     }
 
-    /// Has the kernel find and clear a page. One that is there already stays as it is.
+    /// Has the kernel find and clear pages. Those that are there already stay as they are.
     fn touch(&self, offset: usize) -> bool {
-        let page = (self.start + offset) as *mut c_void;
+        let bytes = STEP_BYTES.min(self.bytes - offset);
+        let pages = (self.start + offset) as *mut c_void;
         // SAFETY: inside the mapping, and no contents change.
-        unsafe { madvise(page, HUGE_PAGE_BYTES, Advice::LinuxPopulateWrite) }.is_ok()
+        unsafe { madvise(pages, bytes, Advice::LinuxPopulateWrite) }.is_ok()
     }
 
     /// Gives touched pages back, unless more was given meanwhile; up to where pages are touched then.
@@ -262,14 +266,12 @@ unsafe extern "C" fn merge(
 mod tests {
     use super::*;
 
-    const PAGE_BYTES: usize = 4096;
-
     /// Whether a page of memory is there, as the kernel says.
     fn is_there(address: usize) -> bool {
         let mut there = [0_u8];
         // SAFETY: one page, and a place for one answer.
         let asked =
-            unsafe { libc::mincore(address as *mut c_void, PAGE_BYTES, there.as_mut_ptr()) };
+            unsafe { libc::mincore(address as *mut c_void, ALIGNMENT_BYTES, there.as_mut_ptr()) };
         assert_eq!(asked, 0);
         there[0] & 1 == 1
     }
@@ -285,7 +287,9 @@ mod tests {
     #[test]
     fn pages_ahead_of_what_was_given_are_touched_and_go_back() {
         let range = Range::new(64 << 20, 8 << 20, 0).expect("there is address space");
-        let first = range.give(GROWTH_BYTES, PAGE_BYTES).expect("there is room");
+        let first = range
+            .give(GROWTH_BYTES, ALIGNMENT_BYTES)
+            .expect("there is room");
         assert_eq!(first, range.start);
         let written = first as *mut u8;
         // SAFETY: just given to this test.
@@ -296,10 +300,10 @@ mod tests {
         // SAFETY: as above.
         assert_eq!(unsafe { written.read() }, 7, "what was given stays");
         let second = range
-            .give(3 * PAGE_BYTES, PAGE_BYTES)
+            .give(3 * ALIGNMENT_BYTES, ALIGNMENT_BYTES)
             .expect("there is room");
         assert_eq!(second, ahead);
-        let third = range.give(PAGE_BYTES, 1 << 20).expect("there is room");
+        let third = range.give(ALIGNMENT_BYTES, 1 << 20).expect("there is room");
         assert_eq!(third, ahead + (1 << 20), "aligned as asked");
         let outside = range.give(64 << 20, 1 << 21).expect("the kernel has room");
         assert!(outside % (1 << 21) == 0, "aligned beyond the range, too");
