@@ -201,7 +201,7 @@ impl ReadSlots {
 }
 
 /// From this size on memory may lie on huge pages.
-const HUGE_PAGE_BYTES: usize = 2 << 20;
+pub(super) const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// Anonymous memory straight from the kernel, on huge pages where there are any.
 struct Region {

@@ -4,8 +4,9 @@
 //! from one range of addresses, from its start to its end, and while it grows a thread goes ahead of it. What was touched ahead is given back when
 //! the growth has ended.
 //!
-//! The range lies on small pages: a virtual machine may have to ask its host for each huge one, 6 to 10 ms in which the kernel gives the processor to
-//! nobody else, not even to its threads that end durable writes. ARCHITECTURE.md has the figures.
+//! Its beginning, which is all that a node of a few partitions uses, lies on huge pages. The rest lies on small ones: a virtual machine may have to
+//! ask its host for each huge page, 6 to 10 ms in which the kernel gives the processor to nobody else, not even to its threads that end durable
+//! writes. ARCHITECTURE.md has the figures.
 //!
 //! For jemalloc the range is an arena with hooks of its own, which it never asks to take addresses back.
 #![allow(unsafe_code)]
@@ -22,11 +23,13 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 use tikv_jemalloc_sys::{extent_hooks_t, mallctl};
 use tracing::warn;
 
-use super::buffers::ALIGNMENT_BYTES;
+use super::buffers::HUGE_PAGE_BYTES;
 use super::ring::lower_thread_priority;
 
 /// Addresses of one core, which cost nothing until they are used. Beyond them memory comes as the kernel gives it.
 const RANGE_BYTES: usize = 256 << 30;
+/// The beginning of the range, which nobody touches ahead.
+const BEGINNING_BYTES: usize = 64 << 20;
 /// So much is touched at a time, in about a tenth of a millisecond.
 const STEP_BYTES: usize = 128 << 10;
 /// What is kept touched ahead of a core that grows.
@@ -55,7 +58,7 @@ pub fn use_memory_of(core: u16) {
 }
 
 fn make_arena(core: u16) -> io::Result<c_uint> {
-    let range = Range::new(RANGE_BYTES, AHEAD_BYTES, core)?;
+    let range = Range::new(RANGE_BYTES, BEGINNING_BYTES, AHEAD_BYTES, core)?;
     let mut arena: c_uint = 0;
     let hooks: *const Range = range;
     control(c"arenas.create", Some(&mut arena), Some(hooks))?;
@@ -87,8 +90,10 @@ fn control<Old, New>(name: &CStr, old: Option<&mut Old>, mut new: Option<New>) -
 #[repr(C)]
 struct Range {
     hooks: extent_hooks_t,
+    /// On a huge page's border.
     start: usize,
     bytes: usize,
+    beginning_bytes: usize,
     ahead_bytes: usize,
     /// Bytes given to the allocator. Grows under the lock.
     given: AtomicUsize,
@@ -98,10 +103,23 @@ struct Range {
 }
 
 impl Range {
-    fn new(bytes: usize, ahead_bytes: usize, core: u16) -> io::Result<&'static Self> {
-        let start = map(bytes)?;
-        // SAFETY: the mapping just made; only a hint, so a refusal changes nothing.
-        let _ = unsafe { madvise(start as *mut c_void, bytes, Advice::LinuxNoHugepage) };
+    fn new(
+        bytes: usize,
+        beginning_bytes: usize,
+        ahead_bytes: usize,
+        core: u16,
+    ) -> io::Result<&'static Self> {
+        let start = map(bytes + HUGE_PAGE_BYTES)?.next_multiple_of(HUGE_PAGE_BYTES);
+        let rest = start + beginning_bytes;
+        // SAFETY: both inside the mapping just made; only hints, so a refusal changes nothing.
+        unsafe {
+            let _ = madvise(start as *mut c_void, beginning_bytes, Advice::LinuxHugepage);
+            let _ = madvise(
+                rest as *mut c_void,
+                bytes - beginning_bytes,
+                Advice::LinuxNoHugepage,
+            );
+        }
         let range: &'static Self = Box::leak(Box::new(Self {
             hooks: extent_hooks_t {
                 alloc: Some(give),
@@ -112,6 +130,7 @@ impl Range {
             },
             start,
             bytes,
+            beginning_bytes,
             ahead_bytes,
             given: AtomicUsize::new(0),
             giving: Mutex::new(()),
@@ -144,7 +163,7 @@ impl Range {
     /// Touches pages ahead of what is given, for as long as the process lives.
     fn go_ahead(&self) {
         lower_thread_priority();
-        let (mut given, mut touched) = (0, 0);
+        let (mut given, mut touched) = (0, self.beginning_bytes);
         let mut grew = Instant::now();
         loop {
             let before = given;
@@ -152,16 +171,17 @@ impl Range {
             if given != before {
                 grew = Instant::now();
             }
-            touched = touched.max(given);
-            let quiet = QUIET.saturating_sub(grew.elapsed());
+            let needed = given.max(self.beginning_bytes);
+            touched = touched.max(needed);
             let wanted = (given + self.ahead_bytes).min(self.bytes);
-            if quiet.is_zero() && touched > given {
-                touched = self.give_back(given, touched);
+            let quiet = QUIET.saturating_sub(grew.elapsed());
+            if quiet.is_zero() && touched > needed {
+                touched = self.give_back(needed, touched);
             } else if !quiet.is_zero() && touched < wanted && self.touch(touched) {
                 touched = (touched + STEP_BYTES).min(self.bytes);
                 // Whoever waits for this processor goes first.
                 std::thread::yield_now();
-            } else if touched > given {
+            } else if touched > needed {
                 std::thread::park_timeout(quiet);
             } else {
                 std::thread::park();
@@ -177,16 +197,16 @@ impl Range {
         unsafe { madvise(pages, bytes, Advice::LinuxPopulateWrite) }.is_ok()
     }
 
-    /// Gives touched pages back, unless more was given meanwhile; up to where pages are touched then.
-    fn give_back(&self, given: usize, touched: usize) -> usize {
+    /// Gives back the touched pages that are not needed, unless they are by now; up to where pages are touched then.
+    fn give_back(&self, needed: usize, touched: usize) -> usize {
         let _giving = self.giving.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.given.load(Ordering::Acquire) > given {
+        if self.given.load(Ordering::Acquire) > needed {
             return touched;
         }
-        let ahead = (self.start + given) as *mut c_void;
+        let ahead = (self.start + needed) as *mut c_void;
         // SAFETY: nobody was given these pages, and nobody is while the lock is held.
-        let _ = unsafe { madvise(ahead, touched - given, Advice::LinuxDontNeed) };
-        given
+        let _ = unsafe { madvise(ahead, touched - needed, Advice::LinuxDontNeed) };
+        needed
     }
 }
 
@@ -266,12 +286,14 @@ unsafe extern "C" fn merge(
 mod tests {
     use super::*;
 
+    const PAGE_BYTES: usize = 4096;
+
     /// Whether a page of memory is there, as the kernel says.
     fn is_there(address: usize) -> bool {
         let mut there = [0_u8];
         // SAFETY: one page, and a place for one answer.
         let asked =
-            unsafe { libc::mincore(address as *mut c_void, ALIGNMENT_BYTES, there.as_mut_ptr()) };
+            unsafe { libc::mincore(address as *mut c_void, PAGE_BYTES, there.as_mut_ptr()) };
         assert_eq!(asked, 0);
         there[0] & 1 == 1
     }
@@ -286,10 +308,9 @@ mod tests {
 
     #[test]
     fn pages_ahead_of_what_was_given_are_touched_and_go_back() {
-        let range = Range::new(64 << 20, 8 << 20, 0).expect("there is address space");
-        let first = range
-            .give(GROWTH_BYTES, ALIGNMENT_BYTES)
-            .expect("there is room");
+        let range =
+            Range::new(64 << 20, HUGE_PAGE_BYTES, 8 << 20, 0).expect("there is address space");
+        let first = range.give(GROWTH_BYTES, PAGE_BYTES).expect("there is room");
         assert_eq!(first, range.start);
         let written = first as *mut u8;
         // SAFETY: just given to this test.
@@ -300,10 +321,10 @@ mod tests {
         // SAFETY: as above.
         assert_eq!(unsafe { written.read() }, 7, "what was given stays");
         let second = range
-            .give(3 * ALIGNMENT_BYTES, ALIGNMENT_BYTES)
+            .give(3 * PAGE_BYTES, PAGE_BYTES)
             .expect("there is room");
         assert_eq!(second, ahead);
-        let third = range.give(ALIGNMENT_BYTES, 1 << 20).expect("there is room");
+        let third = range.give(PAGE_BYTES, 1 << 20).expect("there is room");
         assert_eq!(third, ahead + (1 << 20), "aligned as asked");
         let outside = range.give(64 << 20, 1 << 21).expect("the kernel has room");
         assert!(outside % (1 << 21) == 0, "aligned beyond the range, too");
