@@ -11,13 +11,11 @@ use odradek_protocol::metadata_records::{
 use odradek_protocol::{StrBytes, Uuid};
 use odradek_raft::image::{
     ApplyError, BuilderOptions, MetadataBuilder, MetadataDelta, MetadataImage, SnapshotLoader,
-    record_version, write_snapshot,
+    record_version,
 };
 
 fn snapshot(image: &MetadataImage) -> Vec<MetadataRecord> {
-    let mut records = Vec::new();
-    write_snapshot(image, &mut |record| records.push(record));
-    records
+    image.records()
 }
 
 fn builder() -> MetadataBuilder {

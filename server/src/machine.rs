@@ -14,6 +14,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -137,14 +138,22 @@ pub enum LogLevel {
     Debug,
 }
 
-/// What computes. It must not wait for another thread. What takes milliseconds calls what it is given each fraction of one: the processor may be
-/// wanted.
-pub type Computation = Box<dyn FnOnce(&dyn Fn()) -> Box<dyn Any + Send> + Send>;
+/// What computes. It must not wait for another thread.
+pub type Computation = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
+
+/// What composes a file: it hands over the bytes in order, in pieces that take a millisecond or so to make, since between two of them the processor
+/// and the disk are left to others. It ends at the first error.
+pub type Composition = Box<dyn FnOnce(&mut TakePiece<'_>) -> io::Result<()> + Send>;
+
+/// Takes the next bytes of a file.
+pub type TakePiece<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
 /// Work for the background thread.
 pub enum BackgroundWork {
     /// Replace a file whole: written beside it, synced, renamed over it, its folder synced. Answered by `Done`.
     WriteFile { path: PathBuf, contents: Bytes },
+    /// The same for a large file, which is never in memory whole. Answered by `Composed`.
+    ComposeFile { path: PathBuf, compose: Composition },
     /// Answered by `Data`, or `Failed` with `NotFound`; refuses above `bytes_max`.
     ReadFile { path: PathBuf, bytes_max: u64 },
     /// Remove a file and sync its folder; one that is not there counts as removed. Answered by `Done`.
@@ -153,7 +162,7 @@ pub enum BackgroundWork {
     ListFolder { path: PathBuf },
     /// Give memory that was freed back to the system now: after a start, which needs more than what it leaves. Answered by `Done`.
     GiveBackMemory,
-    /// Anything that computes (a recompression, a large encode). Answered by `Computed`.
+    /// Anything that computes (a recompression). Answered by `Computed`.
     Compute(Computation),
 }
 
@@ -166,6 +175,7 @@ impl fmt::Debug for BackgroundWork {
                 path.display(),
                 contents.len()
             ),
+            Self::ComposeFile { path, .. } => write!(formatter, "ComposeFile({})", path.display()),
             Self::ReadFile { path, .. } => write!(formatter, "ReadFile({})", path.display()),
             Self::RemoveFile { path } => write!(formatter, "RemoveFile({})", path.display()),
             Self::ListFolder { path } => write!(formatter, "ListFolder({})", path.display()),
@@ -178,11 +188,13 @@ impl fmt::Debug for BackgroundWork {
 /// How background work ended.
 pub enum BackgroundResult {
     Done,
+    /// The length of the file.
+    Composed(u64),
     Data(Bytes),
     Names(Vec<String>),
     Computed(Box<dyn Any + Send>),
     Failed {
-        kind: std::io::ErrorKind,
+        kind: io::ErrorKind,
         /// What failed, where, for the log.
         message: String,
     },
@@ -192,6 +204,7 @@ impl fmt::Debug for BackgroundResult {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done => formatter.write_str("Done"),
+            Self::Composed(bytes) => write!(formatter, "Composed({bytes} bytes)"),
             Self::Data(data) => write!(formatter, "Data({} bytes)", data.len()),
             Self::Names(names) => formatter.debug_tuple("Names").field(names).finish(),
             Self::Computed(_) => formatter.write_str("Computed"),

@@ -16,10 +16,11 @@ mod topics;
 mod topics_builder;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use odradek_protocol::metadata_records::{
-    AccessControlEntryRecord, DelegationTokenRecord, UserScramCredentialRecord,
+    AccessControlEntryRecord, DelegationTokenRecord, MetadataRecord, UserScramCredentialRecord,
 };
 use odradek_protocol::{StrBytes, Uuid};
 
@@ -192,10 +193,17 @@ impl MetadataImage {
 
     /// Whether two images say the same, wherever they keep it.
     pub fn has_same_content(&self, other: &MetadataImage) -> bool {
-        let (mut mine, mut others) = (Vec::new(), Vec::new());
-        write_snapshot(self, &mut |record| mine.push(record));
-        write_snapshot(other, &mut |record| others.push(record));
-        mine == others
+        self.records() == other.records()
+    }
+
+    /// All records of a snapshot, for comparing: a large image is written with [`write_snapshot`].
+    pub fn records(&self) -> Vec<MetadataRecord> {
+        let mut records = Vec::new();
+        let Ok(()) = write_snapshot(self, &mut |record| {
+            records.push(record);
+            Ok::<(), Infallible>(())
+        });
+        records
     }
 
     /// Bytes of topics and partitions, counted as if no other image shared them.

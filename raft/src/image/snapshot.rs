@@ -17,16 +17,22 @@ use super::{BrokerRegistration, ControllerRegistration, MetadataImage, Partition
 
 /// Hands every record of a snapshot of `image` to `sink`, in order. The versions are those of [`super::record_version`] at the image's
 /// metadata.version.
-pub fn write_snapshot(image: &MetadataImage, sink: &mut dyn FnMut(MetadataRecord)) {
-    write_features(image, sink);
+///
+/// # Errors
+/// The first one of `sink`, which is given nothing more then.
+pub fn write_snapshot<E>(
+    image: &MetadataImage,
+    sink: &mut dyn FnMut(MetadataRecord) -> Result<(), E>,
+) -> Result<(), E> {
+    write_features(image, sink)?;
     for broker in image.brokers.values() {
-        sink(broker_record(broker, image.metadata_version()));
+        sink(broker_record(broker, image.metadata_version()))?;
     }
     for controller in image.controllers.values() {
-        sink(controller_record(controller));
+        sink(controller_record(controller))?;
     }
     for topic in image.topics.iter() {
-        write_topic(&topic, sink);
+        write_topic(&topic, sink)?;
     }
     for (resource, configs) in image.configs.iter() {
         for (name, value) in configs.iter() {
@@ -36,30 +42,34 @@ pub fn write_snapshot(image: &MetadataImage, sink: &mut dyn FnMut(MetadataRecord
                 name: name.clone(),
                 value: Some(value.clone()),
                 ..ConfigRecord::default()
-            }));
+            }))?;
         }
     }
-    write_quotas(image, sink);
+    write_quotas(image, sink)?;
     if image.next_producer_id > 0 {
         sink(MetadataRecord::ProducerIds(ProducerIdsRecord {
             broker_id: -1,
             broker_epoch: -1,
             next_producer_id: image.next_producer_id,
             ..ProducerIdsRecord::default()
-        }));
+        }))?;
     }
     for acl in image.acls.values() {
-        sink(MetadataRecord::AccessControlEntry(acl.clone()));
+        sink(MetadataRecord::AccessControlEntry(acl.clone()))?;
     }
     for credential in image.scram.values() {
-        sink(MetadataRecord::UserScramCredential(credential.clone()));
+        sink(MetadataRecord::UserScramCredential(credential.clone()))?;
     }
     for token in image.delegation_tokens.values() {
-        sink(MetadataRecord::DelegationToken(token.clone()));
+        sink(MetadataRecord::DelegationToken(token.clone()))?;
     }
+    Ok(())
 }
 
-fn write_features(image: &MetadataImage, sink: &mut dyn FnMut(MetadataRecord)) {
+fn write_features<E>(
+    image: &MetadataImage,
+    sink: &mut dyn FnMut(MetadataRecord) -> Result<(), E>,
+) -> Result<(), E> {
     let level = |name: &StrBytes, level: i16| {
         MetadataRecord::FeatureLevel(FeatureLevelRecord {
             name: name.clone(),
@@ -73,8 +83,9 @@ fn write_features(image: &MetadataImage, sink: &mut dyn FnMut(MetadataRecord)) {
         .iter()
         .filter(|(name, _)| &***name != METADATA_VERSION);
     for (name, &number) in first.into_iter().chain(rest) {
-        sink(level(name, number));
+        sink(level(name, number))?;
     }
+    Ok(())
 }
 
 fn broker_record(broker: &BrokerRegistration, metadata_version: i16) -> MetadataRecord {
@@ -147,15 +158,19 @@ fn controller_record(controller: &ControllerRegistration) -> MetadataRecord {
     })
 }
 
-fn write_topic(topic: &TopicView<'_>, sink: &mut dyn FnMut(MetadataRecord)) {
+fn write_topic<E>(
+    topic: &TopicView<'_>,
+    sink: &mut dyn FnMut(MetadataRecord) -> Result<(), E>,
+) -> Result<(), E> {
     sink(MetadataRecord::Topic(TopicRecord {
         name: StrBytes::from(topic.name()),
         topic_id: topic.id(),
         ..TopicRecord::default()
-    }));
+    }))?;
     for (number, partition) in topic.partitions() {
-        sink(partition_record(topic, number, &partition));
+        sink(partition_record(topic, number, &partition))?;
     }
+    Ok(())
 }
 
 fn partition_record(
@@ -182,7 +197,10 @@ fn partition_record(
     })
 }
 
-fn write_quotas(image: &MetadataImage, sink: &mut dyn FnMut(MetadataRecord)) {
+fn write_quotas<E>(
+    image: &MetadataImage,
+    sink: &mut dyn FnMut(MetadataRecord) -> Result<(), E>,
+) -> Result<(), E> {
     for (entity, keys) in image.client_quotas.iter() {
         let entity: Vec<EntityData> = entity
             .0
@@ -200,7 +218,8 @@ fn write_quotas(image: &MetadataImage, sink: &mut dyn FnMut(MetadataRecord)) {
                 value,
                 remove: false,
                 ..ClientQuotaRecord::default()
-            }));
+            }))?;
         }
     }
+    Ok(())
 }

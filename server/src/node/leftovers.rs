@@ -28,7 +28,7 @@ impl Core {
         self.leftovers.waiting += 1;
         self.out.push(MachineAction::Background {
             token: BACKGROUND_TOKEN,
-            work: BackgroundWork::Compute(Box::new(move |_| {
+            work: BackgroundWork::Compute(Box::new(move || {
                 drop(before);
                 Box::new(())
             })),

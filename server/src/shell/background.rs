@@ -25,8 +25,8 @@ use odradek_wal::{FileName, IoResult};
 use tracing::warn;
 
 use super::disk::{
-    create_file, eventfd_for_glommio, read_new, remove_file, sync_data, sync_folder,
-    write_file_atomically, write_whole,
+    compose_file_atomically, create_file, eventfd_for_glommio, read_new, remove_file, sync_data,
+    sync_folder, write_file_atomically, write_whole,
 };
 use super::http::{self, Pages};
 use super::loop_disk::{DiskName, DiskWork};
@@ -450,8 +450,14 @@ fn run_disk(work: DiskWork, stopping: &AtomicBool) -> (IoResult, Option<(FileNam
 fn run_work(work: BackgroundWork, stopping: &AtomicBool) -> BackgroundResult {
     match work {
         BackgroundWork::WriteFile { path, contents } => {
-            let written = write_file_atomically(&path, &contents, stopping);
+            let written = write_file_atomically(&path, &contents);
             ended(&path, "write", written)
+        }
+        BackgroundWork::ComposeFile { path, compose } => {
+            match compose_file_atomically(&path, compose, stopping) {
+                Ok(bytes) => BackgroundResult::Composed(bytes),
+                Err(error) => ended(&path, "write", Err(error)),
+            }
         }
         BackgroundWork::RemoveFile { path } => ended(&path, "remove", remove_durably(&path)),
         BackgroundWork::ReadFile { path, bytes_max } => match read_bounded(&path, bytes_max) {
@@ -466,9 +472,7 @@ fn run_work(work: BackgroundWork, stopping: &AtomicBool) -> BackgroundResult {
             super::buffers::give_back_memory();
             BackgroundResult::Done
         }
-        BackgroundWork::Compute(compute) => {
-            BackgroundResult::Computed(compute(&std::thread::yield_now))
-        }
+        BackgroundWork::Compute(compute) => BackgroundResult::Computed(compute()),
     }
 }
 

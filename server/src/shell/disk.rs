@@ -25,6 +25,7 @@ use rustix::io::{Errno, ReadWriteFlags, pread, pwritev2};
 
 use super::buffers::{ALIGNMENT_BYTES, AlignedBuffer, Zeroes};
 use super::mailbox::Doorbell;
+use crate::machine::Composition;
 
 /// Zeroes are written in pieces of this size: a durable write of the logs waits behind one of them.
 const ZERO_BYTES: usize = 512 << 10;
@@ -384,18 +385,55 @@ impl DirectoryLock {
     }
 }
 
-/// Replaces a file whole and durably: the old contents or the new, never a mixture. It stays the old one when `stopping` is set meanwhile: a
-/// large one takes seconds.
-pub fn write_file_atomically(
+/// Replaces a file whole and durably: the old contents or the new, never a mixture.
+pub fn write_file_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
+    replace_file(path, |file| file.write_all(contents))
+}
+
+/// The same for a large file, which is composed while it is written; gives its length. It stays the old one when `stopping` is set meanwhile: it may
+/// take seconds.
+pub(super) fn compose_file_atomically(
     path: &Path,
-    contents: &[u8],
+    compose: Composition,
     stopping: &AtomicBool,
+) -> io::Result<u64> {
+    let mut length = 0;
+    replace_file(path, |file| {
+        compose(&mut |piece| {
+            if stopping.load(Ordering::Relaxed) {
+                return Err(Errno::CANCELED.into());
+            }
+            let begun = Instant::now();
+            file.write_all(piece)?;
+            write_back(file, length, piece.len());
+            length += piece.len();
+            std::thread::sleep((begun.elapsed() * PIECE_REST_PARTS).min(PIECE_REST_MAX));
+            Ok(())
+        })
+    })?;
+    Ok(length as u64)
+}
+
+/// After each piece of a composed file the disk is left to others for so many times as long as the piece took,
+const PIECE_REST_PARTS: u32 = 3;
+/// and for no longer than this: a hundred megabytes are written in some seconds at the most.
+const PIECE_REST_MAX: Duration = Duration::from_millis(5);
+
+/// Has a file written beside the old one and takes it for that, once it is durable.
+fn replace_file(
+    path: &Path,
+    write: impl FnOnce(&mut fs::File) -> io::Result<()>,
 ) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".part");
     let part = folder.join(name);
-    let written = write_in_pieces(&part, contents, stopping).and_then(|()| fs::rename(&part, path));
+    let written = fs::File::create(&part)
+        .and_then(|mut file| {
+            write(&mut file)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&part, path));
     if let Err(error) = written {
         let _ = fs::remove_file(&part);
         return Err(error);
@@ -403,34 +441,7 @@ pub fn write_file_atomically(
     Ok(sync_folder(folder)?)
 }
 
-/// Bytes of a file that the kernel writes back at a time.
-const PIECE_BYTES: usize = 128 << 10;
-/// After each piece of a larger file the disk is left to others for so many times as long as the piece took,
-const PIECE_REST_PARTS: u32 = 3;
-/// and for no longer than this: a hundred megabytes are written in some seconds at the most.
-const PIECE_REST_MAX: Duration = Duration::from_millis(5);
-
-/// Writes and syncs a new file. Each piece is on its way to the disk before the next is written, and the disk rests between: a durable write of the
-/// logs waits behind all that the device was given before it.
-fn write_in_pieces(path: &Path, contents: &[u8], stopping: &AtomicBool) -> io::Result<()> {
-    let mut file = fs::File::create(path)?;
-    let mut position = 0;
-    for piece in contents.chunks(PIECE_BYTES) {
-        if position > 0 && stopping.load(Ordering::Relaxed) {
-            return Err(Errno::CANCELED.into());
-        }
-        let begun = Instant::now();
-        file.write_all(piece)?;
-        if contents.len() > PIECE_BYTES {
-            write_back(&file, position, piece.len());
-            std::thread::sleep((begun.elapsed() * PIECE_REST_PARTS).min(PIECE_REST_MAX));
-        }
-        position += piece.len();
-    }
-    file.sync_all()
-}
-
-/// Waits until a range of a file was written, durably or not. A file system that cannot do that writes it with the sync that follows.
+/// Waits until a range of a file was written, durably or not: a durable write of the logs waits behind all that the device was given before it. A file system that cannot do that writes it with the sync that follows.
 fn write_back(file: &fs::File, position: usize, length: usize) {
     let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE
         | libc::SYNC_FILE_RANGE_WRITE
@@ -458,22 +469,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_large_file_that_is_broken_off_stays_the_old_one() {
+    fn a_composed_file_that_is_broken_off_stays_the_old_one() {
         let folder =
             std::env::temp_dir().join(format!("odradek-broken-off-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder can be made");
         let path = folder.join("snapshot");
-        let write =
-            |contents: &[u8], stop| write_file_atomically(&path, contents, &AtomicBool::new(stop));
-        write(b"old", false).expect("it is written");
-        let large = vec![1; 2 * PIECE_BYTES + 1];
-        assert!(write(&large, true).is_err());
+        write_file_atomically(&path, b"old").expect("it is written");
+        let stopping = AtomicBool::new(false);
+        let compose = |broken_off: bool| {
+            let stop = broken_off.then_some(&stopping);
+            compose_file_atomically(
+                &path,
+                Box::new(|take| {
+                    take(b"ne")?;
+                    take(b"w")
+                }),
+                stop.unwrap_or(&AtomicBool::new(false)),
+            )
+        };
+        stopping.store(true, Ordering::Relaxed);
+        assert!(compose(true).is_err());
+        let failed = compose_file_atomically(
+            &path,
+            Box::new(|take| {
+                take(b"half")?;
+                Err(io::Error::other("what it is composed from is gone"))
+            }),
+            &AtomicBool::new(false),
+        );
+        assert!(failed.is_err());
         assert_eq!(fs::read(&path).expect("it is there"), b"old");
         assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 1);
-        write(b"new", true).expect("a small one is written all the same");
+        assert_eq!(compose(false).expect("it is written"), 3);
         assert_eq!(fs::read(&path).expect("it is there"), b"new");
-        write(&large, false).expect("it is written");
-        assert_eq!(fs::read(&path).expect("it is there"), large);
         fs::remove_dir_all(&folder).expect("it can be removed");
     }
 }

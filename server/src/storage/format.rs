@@ -17,7 +17,6 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 /// Features of a new cluster; those of later issues stay at 0.
 const DEFAULT_FEATURES: [(&str, i16); 3] = [
@@ -310,12 +309,8 @@ fn format_metadata(
         })?;
     if let Some(voters) = voters {
         let checkpoint = checkpoint(Some(voters), &[]);
-        write_file_atomically(
-            &folder.join(file_name(OffsetAndEpoch::BOOTSTRAP)),
-            &checkpoint,
-            &AtomicBool::new(false),
-        )
-        .map_err(failed)?;
+        let path = folder.join(file_name(OffsetAndEpoch::BOOTSTRAP));
+        write_file_atomically(&path, &checkpoint).map_err(failed)?;
     }
     let pairs: Vec<(&str, i16)> = features
         .iter()
@@ -341,7 +336,7 @@ fn format_metadata(
         .collect();
     let bootstrap = checkpoint(None, &records);
     let path = config.metadata_dir.join(BOOTSTRAP_FILE);
-    write_file_atomically(&path, &bootstrap, &AtomicBool::new(false)).map_err(failed)
+    write_file_atomically(&path, &bootstrap).map_err(failed)
 }
 
 /// A checkpoint file of its own: voters, or bootstrap records.

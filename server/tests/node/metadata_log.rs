@@ -264,7 +264,16 @@ impl Held {
                 }
                 MachineAction::Background { token, work } => {
                     let result = match work {
-                        BackgroundWork::Compute(work) => BackgroundResult::Computed(work(&|| {})),
+                        BackgroundWork::Compute(work) => BackgroundResult::Computed(work()),
+                        BackgroundWork::ComposeFile { compose, .. } => {
+                            let mut length = 0;
+                            let composed = compose(&mut |piece| {
+                                length += piece.len() as u64;
+                                Ok(())
+                            });
+                            composed.expect("an image is written");
+                            BackgroundResult::Composed(length)
+                        }
                         _ => BackgroundResult::Done,
                     };
                     self.events

@@ -158,7 +158,7 @@ impl SmallFiles {
                 path: self.folder.join("no/such"),
                 contents,
             },
-            _ => BackgroundWork::Compute(Box::new(|_| Box::new(6 * 7))),
+            _ => BackgroundWork::Compute(Box::new(|| Box::new(6 * 7))),
         }
     }
 

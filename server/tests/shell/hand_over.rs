@@ -40,7 +40,7 @@ impl Wanderer {
         actions.push(match self.numbers.below(10) {
             0 => MachineAction::Background {
                 token: left - 1,
-                work: BackgroundWork::Compute(Box::new(|_| Box::new(()))),
+                work: BackgroundWork::Compute(Box::new(|| Box::new(()))),
             },
             1 => MachineAction::Mail {
                 to: self.core,

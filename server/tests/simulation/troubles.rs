@@ -1,6 +1,6 @@
 //! What goes wrong in a world: power cuts, disks that fail, clocks that jump.
 
-use super::{Happening, World};
+use super::{Happening, World, composed};
 use odradek_server::machine::BackgroundWork;
 use odradek_wal::simulation::Operation;
 
@@ -17,7 +17,14 @@ impl World {
                 Happening::Wake { .. } => drop(self.queue.insert(when, happening)),
                 Happening::Disk { core, log, io } => under_way.push((core, log, io)),
                 Happening::Background { work, .. } => {
-                    if let BackgroundWork::WriteFile { path, contents } = work
+                    let written = match work {
+                        BackgroundWork::WriteFile { path, contents } => Some((path, contents)),
+                        BackgroundWork::ComposeFile { path, compose } => {
+                            Some((path, composed(compose)))
+                        }
+                        _ => None,
+                    };
+                    if let Some((path, contents)) = written
                         && self.random.once_in(2)
                     {
                         self.storage.files.insert(path, contents);

@@ -9,8 +9,8 @@ use super::node::{self, Shape, Storage};
 use super::trace::Trace;
 use bytes::{Bytes, BytesMut};
 use odradek_server::machine::{
-    BackgroundResult, BackgroundWork, ConnectionId, LogLevel, Machine, MachineAction, MachineEvent,
-    Now,
+    BackgroundResult, BackgroundWork, Composition, ConnectionId, LogLevel, Machine, MachineAction,
+    MachineEvent, Now,
 };
 use odradek_server::node::{Core, Mail};
 use odradek_wal::simulation::Random;
@@ -428,6 +428,12 @@ impl World {
                 self.storage.files.insert(path, contents);
                 BackgroundResult::Done
             }
+            BackgroundWork::ComposeFile { path, compose } => {
+                let contents = composed(compose);
+                let length = contents.len() as u64;
+                self.storage.files.insert(path, contents);
+                BackgroundResult::Composed(length)
+            }
             BackgroundWork::RemoveFile { path } => {
                 self.storage.files.remove(&path);
                 BackgroundResult::Done
@@ -441,7 +447,7 @@ impl World {
             },
             BackgroundWork::ListFolder { .. } => BackgroundResult::Names(Vec::new()),
             BackgroundWork::GiveBackMemory => BackgroundResult::Done,
-            BackgroundWork::Compute(work) => BackgroundResult::Computed(work(&|| {})),
+            BackgroundWork::Compute(work) => BackgroundResult::Computed(work()),
         }
     }
 
@@ -550,4 +556,15 @@ impl World {
             _ => 40 + random.below(400),
         }
     }
+}
+
+/// What a composed file holds in the end.
+fn composed(compose: Composition) -> Bytes {
+    let mut contents = Vec::new();
+    let composed = compose(&mut |piece| {
+        contents.extend_from_slice(piece);
+        Ok(())
+    });
+    composed.expect("an image is written");
+    contents.into()
 }

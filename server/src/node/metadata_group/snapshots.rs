@@ -1,27 +1,23 @@
-//! Snapshots of the metadata image (M4): when they are due, made in the background from the immutable image, and what consensus asks of
+//! Snapshots of the metadata image (M4): when they are due, composed in the background from the immutable image while they are written, and what consensus asks of
 //! the stored ones. Their bytes are `raft::snapshot`'s; quorum state in Kafka's form is exported beside them.
 
 use super::{MetadataGroup, raft_now, with_group};
-use crate::machine::{BackgroundResult, BackgroundWork, LogLevel, MachineAction};
+use crate::machine::{BackgroundResult, BackgroundWork, LogLevel, MachineAction, TakePiece};
 use crate::node::Core;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use odradek_raft::consensus::{Event, QuorumState, SnapshotId, VoterSet, quorum_state};
 use odradek_raft::image::{MetadataImage, record_version, write_snapshot};
 use odradek_raft::snapshot::{SnapshotWriter, WriterOptions, file_name};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Bytes of records after which a batch of the file is closed.
-const BATCH_BYTES_MAX: usize = 1 << 20;
-/// Records that are encoded before threads that wait for the processor may have it, a fraction of a millisecond: the kernel's that end durable
-/// writes may be among them, and on some machines they get it only with the next tick of its clock.
-const RECORDS_BEFORE_GIVING_WAY: usize = 64;
+/// Bytes of records after which a batch of the file is closed and written: what is encoded in about a millisecond.
+const BATCH_BYTES_MAX: usize = 128 << 10;
 /// Kafka's name of the exported quorum state.
 const QUORUM_STATE_FILE: &str = "quorum-state";
 
 /// What a background token stands for.
 enum Job {
-    Encode(SnapshotId),
-    Write(SnapshotId, u64),
+    Write(SnapshotId),
     /// Token of consensus, and which bytes it wants: position and length.
     Read(u64, (i64, usize)),
     Other,
@@ -98,54 +94,42 @@ pub(super) fn tick(core: &mut Core, group: &mut MetadataGroup) {
         now_ms: core.now().wall_ms,
         batch_bytes_max: BATCH_BYTES_MAX,
     };
-    let token = group.snapshots.job(Job::Encode(id));
+    let token = group.snapshots.job(Job::Write(id));
     core.out.push(MachineAction::Background {
         token,
-        work: BackgroundWork::Compute(Box::new(move |give_way| {
-            Box::new(encode(&image, options, give_way))
-        })),
+        work: BackgroundWork::ComposeFile {
+            path: group.folder.join(file_name(id)),
+            compose: Box::new(move |take| compose(&image, options, take)),
+        },
     });
 }
 
-/// The bytes of a `.checkpoint` file. `give_way` is called every so many records.
-pub fn encode(image: &MetadataImage, options: WriterOptions, give_way: &dyn Fn()) -> Bytes {
+/// Hands over the bytes of a `.checkpoint` file.
+///
+/// # Errors
+/// The first one of `take`.
+pub fn compose(
+    image: &MetadataImage,
+    options: WriterOptions,
+    take: &mut TakePiece<'_>,
+) -> std::io::Result<()> {
     let level = image.metadata_version();
     let (mut writer, header) = SnapshotWriter::new(options);
-    let mut file = BytesMut::from(&header[..]);
-    let mut records = 0;
+    take(&header)?;
     write_snapshot(image, &mut |record| {
-        records += 1;
-        if records % RECORDS_BEFORE_GIVING_WAY == 0 {
-            give_way();
-        }
         let bytes = record
             .to_bytes(record_version(&record, level))
             .expect("a record of the image encodes");
-        if let Some(batch) = writer.push(bytes) {
-            file.extend_from_slice(&batch);
-        }
-    });
-    file.extend_from_slice(&writer.finish());
-    file.freeze()
+        writer.push(bytes).map_or(Ok(()), |batch| take(&batch))
+    })?;
+    take(&writer.finish())
 }
 
 /// Background work of the group ended.
 pub fn on_background(core: &mut Core, token: u64, result: BackgroundResult) {
     with_group(core, |core, group| {
         match (group.snapshots.jobs.remove(&token), result) {
-            (Some(Job::Encode(id)), BackgroundResult::Computed(bytes)) => {
-                let bytes = *bytes.downcast::<Bytes>().expect("an encoding gives bytes");
-                let path = group.folder.join(file_name(id));
-                let token = group.snapshots.job(Job::Write(id, bytes.len() as u64));
-                core.out.push(MachineAction::Background {
-                    token,
-                    work: BackgroundWork::WriteFile {
-                        path,
-                        contents: bytes,
-                    },
-                });
-            }
-            (Some(Job::Write(id, size_bytes)), BackgroundResult::Done) => {
+            (Some(Job::Write(id)), BackgroundResult::Composed(size_bytes)) => {
                 group.snapshots.running = false;
                 group.snapshots.last_bytes = size_bytes;
                 core.log(
@@ -161,7 +145,7 @@ pub fn on_background(core: &mut Core, token: u64, result: BackgroundResult) {
                     &mut group.raft_actions,
                 );
             }
-            (Some(Job::Write(id, _)), BackgroundResult::Failed { message, .. }) => {
+            (Some(Job::Write(id)), BackgroundResult::Failed { message, .. }) => {
                 group.snapshots.running = false;
                 core.log(
                     LogLevel::Error,

@@ -374,7 +374,7 @@ fn keep(
     core.telemetry.pushes.insert(number, (token, id));
     core.out.push(MachineAction::Background {
         token: number,
-        work: BackgroundWork::Compute(Box::new(move |_| Box::new(book.take(push)))),
+        work: BackgroundWork::Compute(Box::new(move || Box::new(book.take(push)))),
     });
 }
 
