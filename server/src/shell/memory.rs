@@ -4,7 +4,7 @@
 //! from one range of addresses, from its start to its end, and while it grows a thread goes ahead of it. What was touched ahead is given back when
 //! the growth has ended.
 //!
-//! Its beginning, which is all that a node of a few partitions uses, lies on huge pages. The rest lies on small ones: a virtual machine may have to
+//! Its beginning, which is most of what a node of a few partitions uses, lies on huge pages and is touched at once. The rest lies on small ones: a virtual machine may have to
 //! ask its host for each huge page, 6 to 10 ms in which the kernel gives the processor to nobody else, not even to its threads that end durable
 //! writes. ARCHITECTURE.md has the figures.
 //!
@@ -28,12 +28,12 @@ use super::ring::lower_thread_priority;
 
 /// Addresses of one core, which cost nothing until they are used. Beyond them memory comes as the kernel gives it.
 const RANGE_BYTES: usize = 256 << 30;
-/// The beginning of the range, which nobody touches ahead.
-const BEGINNING_BYTES: usize = 64 << 20;
+/// The beginning of the range, which is touched at the start.
+const BEGINNING_BYTES: usize = 32 << 20;
 /// So much is touched at a time, in about a tenth of a millisecond.
 const STEP_BYTES: usize = 128 << 10;
 /// What is kept touched ahead of a core that grows.
-const AHEAD_BYTES: usize = 32 << 20;
+const AHEAD_BYTES: usize = 16 << 20;
 /// The allocator takes so much at a time: what it uses next lies at the end of what it was given, where the pages are touched.
 const GROWTH_BYTES: usize = 4 << 20;
 /// Without growth for so long, what was touched ahead goes back.
@@ -163,7 +163,7 @@ impl Range {
     /// Touches pages ahead of what is given, for as long as the process lives.
     fn go_ahead(&self) {
         lower_thread_priority();
-        let (mut given, mut touched) = (0, self.beginning_bytes);
+        let (mut given, mut touched) = (0, 0);
         let mut grew = Instant::now();
         loop {
             let before = given;
@@ -171,20 +171,23 @@ impl Range {
             if given != before {
                 grew = Instant::now();
             }
-            let needed = given.max(self.beginning_bytes);
-            touched = touched.max(needed);
-            let wanted = (given + self.ahead_bytes).min(self.bytes);
+            let kept = given.max(self.beginning_bytes);
             let quiet = QUIET.saturating_sub(grew.elapsed());
-            if quiet.is_zero() && touched > needed {
-                touched = self.give_back(needed, touched);
-            } else if !quiet.is_zero() && touched < wanted && self.touch(touched) {
+            let wanted = match quiet.is_zero() {
+                true => kept,
+                false => kept.max(given + self.ahead_bytes).min(self.bytes),
+            };
+            touched = touched.max(given);
+            if touched < wanted && self.touch(touched) {
                 touched = (touched + STEP_BYTES).min(self.bytes);
                 // Whoever waits for this processor goes first.
                 std::thread::yield_now();
-            } else if touched > needed {
-                std::thread::park_timeout(quiet);
-            } else {
+            } else if touched <= kept {
                 std::thread::park();
+            } else if quiet.is_zero() {
+                touched = self.give_back(kept, touched);
+            } else {
+                std::thread::park_timeout(quiet);
             }
         }
     }
@@ -197,16 +200,16 @@ impl Range {
         unsafe { madvise(pages, bytes, Advice::LinuxPopulateWrite) }.is_ok()
     }
 
-    /// Gives back the touched pages that are not needed, unless they are by now; up to where pages are touched then.
-    fn give_back(&self, needed: usize, touched: usize) -> usize {
+    /// Gives back the touched pages that are not kept, unless they were given meanwhile; up to where pages are touched then.
+    fn give_back(&self, kept: usize, touched: usize) -> usize {
         let _giving = self.giving.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.given.load(Ordering::Acquire) > needed {
+        if self.given.load(Ordering::Acquire) > kept {
             return touched;
         }
-        let ahead = (self.start + needed) as *mut c_void;
+        let ahead = (self.start + kept) as *mut c_void;
         // SAFETY: nobody was given these pages, and nobody is while the lock is held.
-        let _ = unsafe { madvise(ahead, touched - needed, Advice::LinuxDontNeed) };
-        needed
+        let _ = unsafe { madvise(ahead, touched - kept, Advice::LinuxDontNeed) };
+        kept
     }
 }
 
