@@ -65,8 +65,8 @@ pub struct SoakOptions {
     /// Bytes of each record batch.
     #[arg(long, value_name = "BYTES", default_value_t = 16_384)]
     pub batch_bytes: usize,
-    /// How long the peak is measured.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = load::parse_seconds)]
+    /// How long the peak is measured: a disk may take bursts that it does not sustain.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = load::parse_seconds)]
     pub peak_seconds: f64,
     /// The longest that filling the directory may take; the clock starts then all the same, and the row says how full it was.
     #[arg(long, value_name = "SECONDS", default_value_t = 1_200.0, value_parser = load::parse_seconds)]
@@ -99,7 +99,7 @@ const EXAMPLES: &str = "Examples:\n  \
 odradek-perf soak                                        two hours, 20 GiB: scripts/perf-soak\n  \
 odradek-perf soak --minutes 10 --directory-gib 4         a first look\n  \
 odradek-perf soak --rate 5000 --minutes 60               at a rate of your own\n\n\
-First the peak is measured, closed loop, 8 connections x 32 in flight. Then four topics are written at half of it (open loop), two kept by \
+First the peak is measured for a minute, closed loop, 8 connections x 32 in flight. Then four topics are written at half of it (open loop), two kept by \
 retention.bytes and two by retention.ms, so that together they fill 85 % of the directory. The clock starts when that is in use. Ctrl-C ends it \
 and prints what was measured so far. It needs the directory's size in free disk.";
 

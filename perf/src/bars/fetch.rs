@@ -5,7 +5,7 @@ use super::steady;
 use super::{Context, Row};
 use crate::PerfError;
 use crate::figures::Spread;
-use crate::floor::disk;
+use crate::floor::{cold_fetch, disk};
 use crate::report::LoadReport;
 use crate::runner::Load;
 use crate::systems::{Running, System};
@@ -162,26 +162,35 @@ pub(super) fn catch_up(
         context.runner.say("  waiting until clustering rests");
         steady::until_quiet(context, &odradek, Duration::from_secs(120))?;
     }
-    let mut ratios = Vec::new();
+    let (mut ratios, mut shares) = (Vec::new(), Vec::new());
     for _ in 0..context.options.rounds {
         if context.runner.stopped() {
             break;
         }
-        let direct = disk::sequential_read(&context.options.tools.folder, COLD_BYTES / 2)?;
+        let folder = &context.options.tools.folder;
+        let direct = disk::sequential_read(folder, COLD_BYTES / 2)?;
+        let sent = cold_fetch::read_and_send(folder, COLD_BYTES / 2)?;
         // A new process has empty caches, and direct I/O leaves none in the kernel.
         odradek.restart(&context.options.tools)?;
         let connections = if interleaved { 4 } else { 1 };
         let fetched = read(context, row, &odradek, connections, Duration::from_secs(60))?;
         let rate = fetched.bytes as f64 / 1e6 / fetched.seconds;
         context.runner.say(&format!(
-            "  {rate:.0} MB/s, the disk alone {direct:.0} MB/s"
+            "  {rate:.0} MB/s, the disk alone {direct:.0} MB/s, read and sent with nothing else done {sent:.0} MB/s"
         ));
         row.values.insert("last fetch MB/s".into(), rate);
         row.values.insert("last direct read MB/s".into(), direct);
+        row.values
+            .insert("last direct read and send MB/s".into(), sent);
         ratios.push(rate / direct);
+        shares.push(rate / sent);
     }
     let least = if interleaved { 0.7 } else { 0.85 };
     let measured = Spread::of(ratios.into_iter()).map(|spread| spread.median);
+    if let Some(share) = Spread::of(shares.into_iter()) {
+        let name = "MB/s / direct read and send".into();
+        row.values.insert(name, share.median);
+    }
     row.bars = vec![Bar::new(
         "MB/s / direct sequential read",
         Bound::AtLeast(least),

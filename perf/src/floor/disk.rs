@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// Bytes of the file that is written over.
 const FILE_BYTES: u64 = 128 << 20;
 /// Bytes that one read in order asks for.
-const READ_BYTES: usize = 1 << 20;
+pub(super) const READ_BYTES: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -135,21 +135,27 @@ fn durable_write(file: &File, bytes: &[u8], position: u64, way: Way) -> io::Resu
 pub fn sequential_read(folder: &Path, bytes: u64) -> Result<f64, PerfError> {
     let failed = |error: io::Error| PerfError::network("reading in order", error);
     let scratch = Scratch::new(folder, "floor-read")?;
-    let file = create_direct(&scratch.path.join("read")).map_err(failed)?;
-    let mut memory = Memory::new(READ_BYTES).map_err(failed)?;
-    // Not zeros: a device may know those without looking.
-    memory
-        .iter_mut()
-        .enumerate()
-        .for_each(|(index, byte)| *byte = (index.wrapping_mul(2_654_435_761) >> 13) as u8);
     let bytes = bytes.next_multiple_of(READ_BYTES as u64);
-    for position in (0..bytes).step_by(READ_BYTES) {
-        file.write_all_at(&memory, position).map_err(failed)?;
-    }
-    file.sync_all().map_err(failed)?;
+    let (file, mut memory) = cold_file(&scratch, bytes).map_err(failed)?;
     let began = Instant::now();
     for position in (0..bytes).step_by(READ_BYTES) {
         file.read_exact_at(&mut memory, position).map_err(failed)?;
     }
     Ok(bytes as f64 / 1e6 / began.elapsed().as_secs_f64())
+}
+
+/// A file of `bytes`, whole reads, which only the disk has, and memory for one read.
+pub(super) fn cold_file(scratch: &Scratch, bytes: u64) -> io::Result<(File, Memory)> {
+    let file = create_direct(&scratch.path.join("read"))?;
+    let mut memory = Memory::new(READ_BYTES)?;
+    // Not zeros: a device may know those without looking.
+    memory
+        .iter_mut()
+        .enumerate()
+        .for_each(|(index, byte)| *byte = (index.wrapping_mul(2_654_435_761) >> 13) as u8);
+    for position in (0..bytes).step_by(READ_BYTES) {
+        file.write_all_at(&memory, position)?;
+    }
+    file.sync_all()?;
+    Ok((file, memory))
 }

@@ -1,8 +1,9 @@
 //! The commands `floor` and `floor-server`: what this machine can do at best, by the least code that could work.
 //!
-//! `network`, `memory` and `disk` measure its parts. `server` is a produce floor as a process; `wire`, `store`, `sync_server` and
+//! `network`, `memory` and `disk` measure its parts, `cold_fetch` two of them at once. `server` is a produce floor as a process; `wire`, `store`, `sync_server` and
 //! `ring_server` are what it is made of. What a server cannot beat is known only beside it, on the same machine in the same minutes.
 
+pub mod cold_fetch;
 pub mod disk;
 mod memory;
 mod network;
@@ -143,6 +144,11 @@ pub fn run(options: &FloorOptions, stop: &AtomicBool) -> Result<FloorReport, Per
         let rate = disk::sequential_read(folder, READ_FILE_BYTES)?;
         show(Line::new(
             "direct read in order, 1 MiB at a time",
+            &[("MB/s", rate)],
+        ));
+        let rate = cold_fetch::read_and_send(folder, READ_FILE_BYTES)?;
+        show(Line::new(
+            "direct read in order, sent over TCP meanwhile",
             &[("MB/s", rate)],
         ));
         report.produce = produce(options, &runner)?;

@@ -63,7 +63,7 @@ pub(super) fn echo_and_receive(
     Ok(())
 }
 
-fn pair() -> io::Result<(TcpStream, TcpStream)> {
+pub(super) fn pair() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let ours = TcpStream::connect(listener.local_addr()?)?;
     let (theirs, _) = listener.accept()?;
@@ -119,7 +119,7 @@ fn serve(way: Way, stream: TcpStream, echo: bool) -> io::Result<u64> {
     }
 }
 
-fn serve_blocking(mut stream: TcpStream, echo: bool) -> io::Result<u64> {
+pub(super) fn serve_blocking(mut stream: TcpStream, echo: bool) -> io::Result<u64> {
     let mut bytes = vec![0; FLOW_BYTES];
     let mut received = 0;
     loop {

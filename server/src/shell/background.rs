@@ -252,8 +252,8 @@ pub(super) fn start(setup: BackgroundSetup) -> io::Result<(BackgroundPort, Backg
     Ok((port, kind))
 }
 
-/// Starts the thread for what only computes. It has the processor while nothing else wants it: seconds of encoding would keep from it the kernel's
-/// threads that end durable writes, for a whole tick of its clock each time.
+/// Starts the thread for what only computes, or frees much. It has the processor while nothing else wants it: otherwise it would keep from it the
+/// kernel's threads that end durable writes, for a whole tick of its clock each time.
 fn start_computing(core: u16, ends: Ends, stopping: Arc<AtomicBool>) -> io::Result<Sender<Job>> {
     let (start, jobs) = channel::<Job>();
     std::thread::Builder::new()

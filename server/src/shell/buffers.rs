@@ -17,15 +17,14 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 /// Direct I/O wants addresses, positions and lengths in multiples of this; every device we know of takes it.
 pub const ALIGNMENT_BYTES: usize = 4096;
 
-/// What jemalloc, the allocator of the binary, is told at its start. Memory lies on huge pages where the kernel gives them: a start of 2,000,000
-/// partitions touches most of a gigabyte, and reads its tables at random (ARCHITECTURE.md has the figures, and what it costs on a virtual machine).
-/// Freed memory that lies together goes back to the kernel at once only from 64 MiB on, not from 8 MiB: regions of segments are freed in the order
-/// they were read in, so what a cold reader leaves behind grew to that size again and again, and the kernel cleared all of it anew.
+/// What jemalloc, the allocator of the binary, is told at its start (`memory.rs` tells it more). Freed memory that lies together goes back to the kernel
+/// at once only from 64 MiB on, not from 8 MiB: regions of segments are freed in the order they were read in, so what a cold reader leaves behind grew
+/// to that size again and again, and the kernel cleared all of it anew.
 /// Purging on a thread of the allocator's own (`background_thread`) was tried: a million topics then took a seventh more memory and a fifth
 /// more time to make, and a tenant beside them waited three times as long.
 // SAFETY: jemalloc looks for this symbol, a pointer to a C string, and reads it once; nothing else has that name.
 #[unsafe(export_name = "_rjem_malloc_conf")]
-pub static ALLOCATOR_SETTINGS: &[u8; 39] = b"thp:always,oversize_threshold:67108864\0";
+pub static ALLOCATOR_SETTINGS: &[u8; 28] = b"oversize_threshold:67108864\0";
 
 /// Gives the pages of freed memory back to the kernel, which jemalloc by itself does over ten seconds of activity. What threads keep at
 /// hand for their next allocations stays.

@@ -330,7 +330,10 @@ mod tests {
         let third = range.give(PAGE_BYTES, 1 << 20).expect("there is room");
         assert_eq!(third, ahead + (1 << 20), "aligned as asked");
         let outside = range.give(64 << 20, 1 << 21).expect("the kernel has room");
-        assert!(outside % (1 << 21) == 0, "aligned beyond the range, too");
+        assert!(
+            outside.is_multiple_of(1 << 21),
+            "aligned beyond the range, too"
+        );
         assert!(outside + (64 << 20) <= range.start || outside >= range.start + range.bytes);
     }
 }
