@@ -441,7 +441,8 @@ fn replace_file(
     Ok(sync_folder(folder)?)
 }
 
-/// Waits until a range of a file was written, durably or not: a durable write of the logs waits behind all that the device was given before it. A file system that cannot do that writes it with the sync that follows.
+/// Waits until a range of a file was written, durably or not: a durable write of the logs waits behind all that the device was given before it. A file
+/// system that cannot do that writes it with the sync that follows.
 fn write_back(file: &fs::File, position: usize, length: usize) {
     let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE
         | libc::SYNC_FILE_RANGE_WRITE
@@ -467,6 +468,7 @@ pub(super) fn listener_for_glommio(listener: TcpListener) -> glommio::net::TcpLi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::TakePiece;
 
     #[test]
     fn a_composed_file_that_is_broken_off_stays_the_old_one() {
@@ -475,32 +477,22 @@ mod tests {
         fs::create_dir_all(&folder).expect("a folder can be made");
         let path = folder.join("snapshot");
         write_file_atomically(&path, b"old").expect("it is written");
-        let stopping = AtomicBool::new(false);
-        let compose = |broken_off: bool| {
-            let stop = broken_off.then_some(&stopping);
-            compose_file_atomically(
-                &path,
-                Box::new(|take| {
-                    take(b"ne")?;
-                    take(b"w")
-                }),
-                stop.unwrap_or(&AtomicBool::new(false)),
-            )
+        let compose = |composition: Composition, stopping| {
+            compose_file_atomically(&path, composition, &AtomicBool::new(stopping))
         };
-        stopping.store(true, Ordering::Relaxed);
-        assert!(compose(true).is_err());
-        let failed = compose_file_atomically(
-            &path,
-            Box::new(|take| {
-                take(b"half")?;
-                Err(io::Error::other("what it is composed from is gone"))
-            }),
-            &AtomicBool::new(false),
-        );
-        assert!(failed.is_err());
+        let whole: fn(&mut TakePiece<'_>) -> io::Result<()> = |take| {
+            take(b"ne")?;
+            take(b"w")
+        };
+        let half: fn(&mut TakePiece<'_>) -> io::Result<()> = |take| {
+            take(b"ne")?;
+            Err(io::Error::other("what it is composed from is gone"))
+        };
+        assert!(compose(Box::new(whole), true).is_err());
+        assert!(compose(Box::new(half), false).is_err());
         assert_eq!(fs::read(&path).expect("it is there"), b"old");
         assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 1);
-        assert_eq!(compose(false).expect("it is written"), 3);
+        assert_eq!(compose(Box::new(whole), false).expect("it is written"), 3);
         assert_eq!(fs::read(&path).expect("it is there"), b"new");
         fs::remove_dir_all(&folder).expect("it can be removed");
     }

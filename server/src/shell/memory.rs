@@ -4,9 +4,9 @@
 //! from one range of addresses, from its start to its end, and while it grows a thread goes ahead of it. What was touched ahead is given back when
 //! the growth has ended.
 //!
-//! Its beginning, which is most of what a node of a few partitions uses, lies on huge pages and is touched at once. The rest lies on small ones: a virtual machine may have to
-//! ask its host for each huge page, 6 to 10 ms in which the kernel gives the processor to nobody else, not even to its threads that end durable
-//! writes. ARCHITECTURE.md has the figures.
+//! Its beginning, which is most of what a node of a few partitions uses, lies on huge pages and is touched at once. The rest lies on small ones: a
+//! virtual machine may have to ask its host for each huge page, 6 to 10 ms in which the kernel gives the processor to nobody else, not even to its
+//! threads that end durable writes. ARCHITECTURE.md has the figures.
 //!
 //! For jemalloc the range is an arena with hooks of its own, which it never asks to take addresses back.
 #![allow(unsafe_code)]

@@ -1,5 +1,5 @@
-//! Snapshots of the metadata image (M4): when they are due, composed in the background from the immutable image while they are written, and what consensus asks of
-//! the stored ones. Their bytes are `raft::snapshot`'s; quorum state in Kafka's form is exported beside them.
+//! Snapshots of the metadata image (M4): when they are due, composed in the background from the immutable image while they are written, and what
+//! consensus asks of the stored ones. Their bytes are `raft::snapshot`'s; quorum state in Kafka's form is exported beside them.
 
 use super::{MetadataGroup, raft_now, with_group};
 use crate::machine::{BackgroundResult, BackgroundWork, LogLevel, MachineAction, TakePiece};
@@ -108,7 +108,7 @@ pub(super) fn tick(core: &mut Core, group: &mut MetadataGroup) {
 ///
 /// # Errors
 /// The first one of `take`.
-pub fn compose(
+fn compose(
     image: &MetadataImage,
     options: WriterOptions,
     take: &mut TakePiece<'_>,
