@@ -14,10 +14,6 @@ use odradek_raft::image::{
     record_version,
 };
 
-fn snapshot(image: &MetadataImage) -> Vec<MetadataRecord> {
-    image.records()
-}
-
 fn builder() -> MetadataBuilder {
     MetadataBuilder::new(MetadataImage::empty(), BuilderOptions::default())
 }
@@ -87,12 +83,12 @@ fn run_random(seed: u64, steps: usize) {
             );
         }
         if random.below(10) == 0 {
-            kept.push((image.clone(), snapshot(&image)));
+            kept.push((image.clone(), image.records()));
         }
     }
     for (image, records) in &kept {
         assert_eq!(
-            &snapshot(image),
+            &image.records(),
             records,
             "seed {seed}: a published image changed"
         );

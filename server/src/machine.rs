@@ -150,7 +150,7 @@ pub type TakePiece<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
 /// Work for the background thread.
 pub enum BackgroundWork {
-    /// Replace a file whole: written beside it, synced, renamed over it, its folder synced. Answered by `Done`.
+    /// Replace a small file whole: written beside it, synced, renamed over it, its folder synced. Answered by `Done`.
     WriteFile { path: PathBuf, contents: Bytes },
     /// The same for a large file, which is never in memory whole. Answered by `Composed`.
     ComposeFile { path: PathBuf, compose: Composition },

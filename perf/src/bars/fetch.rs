@@ -169,6 +169,7 @@ pub(super) fn catch_up(
         }
         let folder = &context.options.tools.folder;
         let direct = disk::sequential_read(folder, COLD_BYTES / 2)?;
+        // A file of its own: a host may keep what was read from its disk once.
         let sent = cold_fetch::read_and_send(folder, COLD_BYTES / 2)?;
         // A new process has empty caches, and direct I/O leaves none in the kernel.
         odradek.restart(&context.options.tools)?;

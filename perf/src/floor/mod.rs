@@ -1,7 +1,7 @@
 //! The commands `floor` and `floor-server`: what this machine can do at best, by the least code that could work.
 //!
-//! `network`, `memory` and `disk` measure its parts, `cold_fetch` two of them at once. `server` is a produce floor as a process; `wire`, `store`, `sync_server` and
-//! `ring_server` are what it is made of. What a server cannot beat is known only beside it, on the same machine in the same minutes.
+//! `network`, `memory` and `disk` measure its parts, `cold_fetch` two of them at once. `server` is a produce floor as a process; `wire`, `store`,
+//! `sync_server` and `ring_server` are what it is made of. What a server cannot beat is known only beside it, on the same machine in the same minutes.
 
 pub mod cold_fetch;
 pub mod disk;

@@ -1,6 +1,7 @@
 //! Memory that the kernel reads and writes by address: page-aligned buffers for direct I/O, and the ring of provided receive buffers.
 //!
-//! One of the places with `unsafe` (`ring.rs` submits, `disk.rs` maps files, `memory.rs` feeds the allocator). Buffers of writes come from `wal`; this file only checks them.
+//! One of the places with `unsafe` (`ring.rs` submits, `disk.rs` maps files, `memory.rs` feeds the allocator). Buffers of writes come from `wal`; this
+//! file only checks them.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -229,20 +230,11 @@ impl Region {
     /// Memory whose pages are made when they are first written.
     fn untouched(bytes: usize) -> io::Result<Self> {
         let bytes = bytes.next_multiple_of(ALIGNMENT_BYTES);
-        // SAFETY: a new private mapping that overlaps nothing.
-        let address = unsafe {
-            mmap_anonymous(
-                std::ptr::null_mut(),
-                bytes,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE,
-            )?
-        };
+        let start = map(bytes)?;
         if bytes >= HUGE_PAGE_BYTES {
             // SAFETY: the whole of our own mapping; only a hint, so a refusal changes nothing.
-            let _ = unsafe { madvise(address, bytes, Advice::LinuxHugepage) };
+            let _ = unsafe { madvise(start.as_ptr().cast(), bytes, Advice::LinuxHugepage) };
         }
-        let start = NonNull::new(address.cast::<u8>()).expect("a mapping is never at address 0");
         Ok(Self { start, bytes })
     }
 }
@@ -252,6 +244,15 @@ impl Drop for Region {
         // SAFETY: mapped by `new` with this length, and unmapped once.
         let _ = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };
     }
+}
+
+/// New memory straight from the kernel, whose pages are made when they are first written.
+pub(super) fn map(bytes: usize) -> io::Result<NonNull<u8>> {
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: a new private mapping that overlaps nothing.
+    let start = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, protection, flags)? };
+    Ok(NonNull::new(start.cast::<u8>()).expect("a mapping is never at address 0"))
 }
 
 /// Zeroes to be written, on a huge page: the device gets each write in one piece, and not in one for every 4 KiB.

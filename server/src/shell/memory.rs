@@ -19,11 +19,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+use rustix::mm::{Advice, madvise};
 use tikv_jemalloc_sys::{extent_hooks_t, mallctl};
 use tracing::warn;
 
-use super::buffers::HUGE_PAGE_BYTES;
+use super::buffers::{HUGE_PAGE_BYTES, map};
 use super::ring::lower_thread_priority;
 
 /// Addresses of one core, which cost nothing until they are used. Beyond them memory comes as the kernel gives it.
@@ -109,7 +109,7 @@ impl Range {
         ahead_bytes: usize,
         core: u16,
     ) -> io::Result<&'static Self> {
-        let start = map(bytes + HUGE_PAGE_BYTES)?.next_multiple_of(HUGE_PAGE_BYTES);
+        let start = map_aligned(bytes, HUGE_PAGE_BYTES)?;
         let rest = start + beginning_bytes;
         // SAFETY: both inside the mapping just made; only hints, so a refusal changes nothing.
         unsafe {
@@ -149,8 +149,7 @@ impl Range {
         let start = (self.start + self.given.load(Ordering::Relaxed)).next_multiple_of(alignment);
         let end = start - self.start + bytes;
         if end > self.bytes {
-            // Nothing is ever unmapped, so the address space that the alignment leaves unused costs nothing.
-            return Ok(map(bytes + alignment)?.next_multiple_of(alignment));
+            return map_aligned(bytes, alignment);
         }
         self.given.store(end, Ordering::Release);
         drop(giving);
@@ -213,13 +212,11 @@ impl Range {
     }
 }
 
-/// Addresses whose pages are made when they are first written.
-fn map(bytes: usize) -> io::Result<usize> {
-    let protection = ProtFlags::READ | ProtFlags::WRITE;
-    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-    // SAFETY: a new private mapping that overlaps nothing.
-    let start = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, protection, flags) }?;
-    Ok(start as usize)
+/// An address in new memory on a border of `alignment`, with so many bytes behind it. Nothing is unmapped ever, so what the alignment leaves unused
+/// costs nothing.
+fn map_aligned(bytes: usize, alignment: usize) -> io::Result<usize> {
+    let start = map(bytes + alignment)?;
+    Ok((start.as_ptr() as usize).next_multiple_of(alignment))
 }
 
 // The hooks; jemalloc(3), `arena.<i>.extent_hooks`, has what each must do.

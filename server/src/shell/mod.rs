@@ -11,8 +11,9 @@
 //! ```
 //!
 //! Threads: per core a data loop (`data_loop.rs`, on its own ring, `ring.rs`) and a background executor (`background.rs`); the caller's thread
-//! waits for them; one more waits for signals, and one per core touches memory ahead of it (`memory.rs`). Core 0 accepts for all listeners and hands each socket to the core with fewest connections; its
-//! background executor serves HTTP. SIGTERM and SIGINT become `ShutdownRequested` for every machine; a second signal ends the process at once.
+//! waits for them; one more waits for signals, and one per core touches memory ahead of it (`memory.rs`). Core 0 accepts for all listeners and hands
+//! each socket to the core with fewest connections; its background executor serves HTTP. SIGTERM and SIGINT become `ShutdownRequested` for every
+//! machine; a second signal ends the process at once.
 //!
 //! Where to look: connections and their limits in `connections.rs` and `connection.rs`, frames in `frames.rs`, mail and doorbells in
 //! `mailbox.rs`, files in `disk.rs` and `loop_disk.rs`, what the machine has in `probe.rs`, numbers in `metrics.rs`, pages in `http.rs`.
