@@ -8,7 +8,7 @@ use crate::io::BLOCK_BYTES;
 use crate::layout::SegmentKind;
 use crate::log::Log;
 use crate::retention::ExpiryClass;
-use crate::segments::{Segment, SegmentState};
+use crate::segments::{LiveSeen, Segment, SegmentState};
 use crate::types::{Now, ReplicaId};
 
 /// Segments read together at most.
@@ -23,6 +23,11 @@ const DEAD_PERCENT_MIN_SHORT: u64 = 35;
 const DEAD_PERCENT_MIN_LOW: u64 = 20;
 /// But only those with so many extents: an extent is not parted, and a few large ones would fill no new segment better than the old.
 const SMALL_EXTENTS_MIN: u32 = 8;
+/// What lost something just now may lose the rest as soon: its neighbours were written in the same moment, and retention takes one replica after
+/// the other. It is cleaned when it has lost nothing for so long,
+const DYING_US: u64 = 3_000_000;
+/// or when space has gone so far from low (0) to none (10).
+const DYING_PRESSURE_MAX: u64 = 7;
 /// What the budget may gather while nothing is to be done.
 const BUDGET_BYTES_MAX: i64 = 8 << 20;
 /// Without an append for so long it is quiet. (Writes do not count: edits are written too.)
@@ -108,15 +113,11 @@ impl Log {
     /// Walks the segments: what is owed, and what to do first.
     pub(crate) fn choose_rewrite(&mut self, now: Now) -> Option<Choice> {
         let (mut dead, mut unclustered, mut for_readers) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut dead_bytes, mut unclustered_bytes) = (0, 0);
-        let mut held_bytes = 0;
+        let (mut unclustered_bytes, mut held_bytes) = (0, 0);
         for (file, segment) in self.segments.iter() {
             held_bytes += segment.live_bytes();
             if self.is_dead_enough(segment) {
-                dead_bytes += segment.live_bytes();
-                if segment.hold_until_us <= now.monotonic_us {
-                    dead.push((segment.live_bytes(), file));
-                }
+                dead.push((segment.live_bytes(), file));
             } else if let Some(why) = self.interleaved(segment) {
                 let place = (segment.sequence, file);
                 let held = segment.hold_until_us > now.monotonic_us;
@@ -132,8 +133,11 @@ impl Log {
         let due = unclustered.len() >= self.options.unclustered_segments_min.max(2);
         self.rewriter.pace.unclustered = unclustered.len() as u64;
         self.rewriter.pace.held_bytes = held_bytes;
+        dead.retain(|(live_bytes, file)| !self.is_dying(now, *file, *live_bytes));
+        let dead_bytes = dead.iter().map(|(live_bytes, _)| live_bytes).sum();
         dead.sort_unstable();
         let dead = dead.into_iter().map(|(_, file)| file);
+        let dead = dead.filter(|file| !self.is_held(now, *file));
         let cleaning = self.fitting(dead.take(DEAD_SOURCES_MAX).collect(), false);
         // A dead one alone gives nothing back, and a few unclustered ones may lie about: neither is owed.
         let owed = [(cleaning.is_some(), dead_bytes), (due, unclustered_bytes)];
@@ -160,6 +164,25 @@ impl Log {
             idle_only,
             ..clustering
         })
+    }
+
+    /// Whether a mostly dead segment had more alive a moment ago, and waiting is no danger.
+    fn is_dying(&mut self, now: Now, file: u32, live_bytes: u64) -> bool {
+        let pressed = self.space_pressure() > DYING_PRESSURE_MAX;
+        let segment = self.segments.at(file);
+        if segment.live_seen.bytes != live_bytes {
+            segment.live_seen = LiveSeen {
+                bytes: live_bytes,
+                since_us: now.monotonic_us,
+            };
+        }
+        !pressed && now.monotonic_us - segment.live_seen.since_us < DYING_US
+    }
+
+    /// The last rewrite could not finish with it.
+    fn is_held(&self, now: Now, file: u32) -> bool {
+        let segment = self.segments.get(file);
+        segment.is_some_and(|segment| segment.hold_until_us > now.monotonic_us)
     }
 
     /// Nothing was appended for a while.

@@ -65,10 +65,19 @@ pub(crate) struct Segment {
     pub classes: u8,
     /// No rewrite takes it before this time: the last one could not finish with it.
     pub hold_until_us: u64,
+    /// What was alive in it when it was last looked at as mostly dead.
+    pub live_seen: LiveSeen,
     /// First keys of the index pages, once loaded.
     pub fences: Option<Arc<[FenceKey]>>,
     /// A checkpoint has them.
     pub fences_saved: bool,
+}
+
+/// So many bytes were alive, and no more since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LiveSeen {
+    pub bytes: u64,
+    pub since_us: u64,
 }
 
 /// Extents in one layer that point to a segment, and their bytes (a clipped one's are a guess).
@@ -131,6 +140,7 @@ impl Segment {
             pins: 0,
             classes: 0,
             hold_until_us: 0,
+            live_seen: LiveSeen::default(),
             fences: None,
             fences_saved: false,
         }

@@ -243,6 +243,34 @@ fn case_13_rewriting_writes_its_share_under_load_and_the_rest_in_quiet_time() {
 }
 
 #[test]
+fn case_13_what_is_about_to_die_by_itself_is_not_moved() {
+    for all_of_it_dies in [true, false] {
+        let mut driver = Driver::new(8, options());
+        let all = replicas(&mut driver, &[-1; 4]);
+        load(&mut driver, &all, 1 << 20);
+        let held = used(&driver);
+        let delete = |driver: &mut Driver, replicas: &[ReplicaId]| {
+            for &replica in replicas {
+                let end = driver.log.replica(replica).unwrap().log_end;
+                let set = driver.call(|log, now, out| log.set_log_start(now, replica, end, out));
+                set.unwrap();
+            }
+        };
+        delete(&mut driver, &all[..3]);
+        rest(&mut driver, 2);
+        if all_of_it_dies {
+            delete(&mut driver, &all[3..]);
+        }
+        rest(&mut driver, 10);
+        checkpoint(&mut driver);
+        driver.quiesce();
+        let moved = driver.log.statistics().bytes_rewritten;
+        assert_eq!(moved > 0, !all_of_it_dies, "{moved} bytes were moved");
+        assert!(used(&driver) * 2 < held, "and space came back either way");
+    }
+}
+
+#[test]
 fn case_13_producers_are_throttled_when_the_debt_passes_its_bound() {
     let options = LogOptions {
         rewrite_ingest_percent: 0,
