@@ -142,7 +142,7 @@ struct BatchPattern {
     batch: PreparedBatch,
     /// The records' length, as the version writes it.
     length: Vec<u8>,
-    patch: Option<HeadPatch>,
+    patch: HeadPatch,
 }
 
 impl Template {
@@ -175,10 +175,9 @@ impl Template {
             let one = encode(topic, std::slice::from_ref(&batch.bytes), shape)?;
             let from = mark(&one, 0)? + 4;
             let to = one.len() - end.len() - entry_end.len() - batch.bytes.len();
-            let patched = shape.idempotent || shape.stamped;
             patterns.push(BatchPattern {
                 length: one[from..to].to_vec(),
-                patch: patched.then(|| HeadPatch::of(&batch, shape.stamped)),
+                patch: HeadPatch::of(&batch, shape.stamped),
                 batch,
             });
         }
@@ -208,8 +207,8 @@ impl Template {
     }
 
     /// Writes a request with this correlation id to the partitions of `cover`, the first with batch `batch`, the next with the
-    /// one after it. `sequence` gives the producer's state for a partition, by its steps in the ring, and the records sent to
-    /// it. Gives the bytes of the frame, and of the batches in it.
+    /// one after it, all of the time `stamp_ns` of the run's clock. `sequence` gives the producer's state for a partition, by its steps
+    /// in the ring, and the records sent to it. Gives the bytes of the frame, and of the batches in it.
     pub fn write(
         &self,
         correlation_id: i32,
@@ -241,12 +240,9 @@ impl Template {
             let own = output.own();
             own.extend_from_slice(&cover.ring.at(place).to_be_bytes());
             own.extend_from_slice(&pattern.length);
-            let mut from = 0;
-            if let Some(patch) = &pattern.patch {
-                let producer = sequence(place, pattern.batch.records);
-                patch.write(producer, stamp_ns, own);
-                from = patch.head_bytes();
-            }
+            let producer = sequence(place, pattern.batch.records);
+            pattern.patch.write(producer, stamp_ns, own);
+            let from = pattern.patch.head_bytes();
             match pattern.batch.bytes.len() <= COPIED_BYTES_MAX {
                 true => own.extend_from_slice(&pattern.batch.bytes[from..]),
                 false => output.share(number, from),

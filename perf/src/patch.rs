@@ -1,10 +1,12 @@
-//! What differs between two sendings of one batch: the producer's id, epoch and sequence in the header, and a time at the
-//! start of the first value. Only the batch's first bytes change; the checksum follows without reading the rest again.
+//! What differs between two sendings of one batch: its timestamp, the producer's id, epoch and sequence in the header, and a time
+//! at the start of the first value. Only the batch's first bytes change; the checksum follows without reading the rest again.
 
 use crate::batch::{PreparedBatch, STAMP_BYTES};
 use odradek_protocol::records::{CRC_START, HEADER_BYTES};
 
 const CRC_AT: usize = CRC_START - 4;
+const BASE_TIMESTAMP_AT: usize = 27;
+const MAX_TIMESTAMP_AT: usize = 35;
 const PRODUCER_ID_AT: usize = 43;
 const PRODUCER_EPOCH_AT: usize = 51;
 const BASE_SEQUENCE_AT: usize = 53;
@@ -24,6 +26,8 @@ pub struct ProducerState {
 #[derive(Debug)]
 pub struct HeadPatch {
     head: Vec<u8>,
+    /// When the batch was made, milliseconds since 1970.
+    made_ms: i64,
     stamp_at: Option<usize>,
     rest_crc: u32,
     shift: Shift,
@@ -38,8 +42,10 @@ impl HeadPatch {
         let stamp_at = stamped.then(|| batch.stamp_at.expect("a batch with a place for a time"));
         let head_bytes = stamp_at.map_or(HEADER_BYTES, |at| at + STAMP_BYTES);
         let (head, rest) = batch.bytes.split_at(head_bytes);
+        let made = head[BASE_TIMESTAMP_AT..].first_chunk();
         HeadPatch {
             head: head.to_vec(),
+            made_ms: made.map_or(0, |made| i64::from_be_bytes(*made)),
             stamp_at,
             rest_crc: crc32c::crc32c(rest),
             shift: Shift::by(rest.len()),
@@ -51,12 +57,16 @@ impl HeadPatch {
         self.head.len()
     }
 
-    /// Appends the batch's first bytes with these changes and the right checksum. A time is nanoseconds of the run's clock,
-    /// and stands in the value big end first.
+    /// Appends the batch's first bytes with these changes and the right checksum. The time is nanoseconds of the run's clock, which began
+    /// when the batch was made: its records are of that time, as a producer's are, and a value has it big end first.
     pub fn write(&self, producer: Option<ProducerState>, stamp_ns: u64, output: &mut Vec<u8>) {
         let start = output.len();
         output.extend_from_slice(&self.head);
         let head = &mut output[start..];
+        let timestamp = self.made_ms.saturating_add((stamp_ns / 1_000_000) as i64);
+        let timestamp = timestamp.to_be_bytes();
+        head[BASE_TIMESTAMP_AT..MAX_TIMESTAMP_AT].copy_from_slice(&timestamp);
+        head[MAX_TIMESTAMP_AT..PRODUCER_ID_AT].copy_from_slice(&timestamp);
         if let Some(producer) = producer {
             let id = producer.producer_id.to_be_bytes();
             head[PRODUCER_ID_AT..PRODUCER_EPOCH_AT].copy_from_slice(&id);
@@ -108,17 +118,22 @@ mod tests {
     use crate::batch::{self, BatchShape};
     use odradek_protocol::records::{BatchHeader, Compression, verify_crc};
 
-    fn patched(batch: &PreparedBatch, stamped: bool, producer: Option<ProducerState>) -> Vec<u8> {
+    fn patched(
+        batch: &PreparedBatch,
+        stamped: bool,
+        producer: Option<ProducerState>,
+        stamp_ns: u64,
+    ) -> Vec<u8> {
         let patch = HeadPatch::of(batch, stamped);
         let mut bytes = Vec::new();
-        patch.write(producer, 0x0102_0304_0506_0708, &mut bytes);
+        patch.write(producer, stamp_ns, &mut bytes);
         assert_eq!(bytes.len(), patch.head_bytes());
         bytes.extend_from_slice(&batch.bytes[patch.head_bytes()..]);
         bytes
     }
 
     #[test]
-    fn a_patched_batch_has_its_producer_and_the_right_checksum() {
+    fn a_patched_batch_has_its_producer_its_time_and_the_right_checksum() {
         let producer = ProducerState {
             producer_id: 4_711,
             producer_epoch: 3,
@@ -131,14 +146,15 @@ mod tests {
                     ..BatchShape::of(batch_bytes)
                 };
                 let prepared = &batch::build_all(&shape, 1).unwrap()[0];
-                let bytes = patched(prepared, false, Some(producer));
+                let bytes = patched(prepared, false, Some(producer), 7_999_999);
                 verify_crc(&bytes).unwrap();
                 let header = BatchHeader::parse(&bytes).unwrap();
+                assert_eq!((header.base_timestamp, header.max_timestamp), (8, 8));
                 assert_eq!(header.producer_id, 4_711);
                 assert_eq!(header.producer_epoch, 3);
                 assert_eq!(header.base_sequence, i32::MAX);
                 assert_eq!(header.records_count as usize, prepared.records);
-                assert_eq!(patched(prepared, false, None), prepared.bytes);
+                assert_eq!(patched(prepared, false, None, 999_999), prepared.bytes);
             }
         }
     }
@@ -151,7 +167,7 @@ mod tests {
                 ..BatchShape::of(4096)
             };
             let prepared = &batch::build_all(&shape, 1).unwrap()[0];
-            let bytes = bytes::Bytes::from(patched(prepared, true, None));
+            let bytes = bytes::Bytes::from(patched(prepared, true, None, 0x0102_0304_0506_0708));
             verify_crc(&bytes).unwrap();
             let records = odradek_protocol::records::records(&bytes, 1 << 20).unwrap();
             let first = records.views().next().unwrap().unwrap();
