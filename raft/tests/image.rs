@@ -10,8 +10,8 @@ use odradek_protocol::metadata_records::{
 };
 use odradek_protocol::{StrBytes, Uuid};
 use odradek_raft::image::{
-    ApplyError, BuilderOptions, MetadataBuilder, MetadataDelta, MetadataImage, SnapshotLoader,
-    record_version,
+    ApplyError, BuilderOptions, LoadError, MetadataBuilder, MetadataDelta, MetadataImage,
+    SnapshotLoader, record_version,
 };
 
 fn builder() -> MetadataBuilder {
@@ -117,13 +117,8 @@ fn check_snapshot(image: &MetadataImage, records: &[MetadataRecord], seed: u64) 
         "seed {seed}: a snapshot gives another image"
     );
     assert_eq!((loaded.offset, loaded.epoch), (image.offset, image.epoch));
-    let mut loader = SnapshotLoader::new(image.offset, options);
-    for record in records {
-        let value = record.to_bytes(record_version(record, 30));
-        let taken = loader.take(value.expect("a snapshot's record can be written"));
-        taken.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-    }
-    let (by_bytes, _) = loader.finish(image.epoch).expect("no open transaction");
+    let by_bytes = load(records, image.offset, image.epoch, options);
+    let by_bytes = by_bytes.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     assert!(
         by_bytes.has_same_content(image) && by_bytes.offset == image.offset,
         "seed {seed}: a snapshot's bytes give another image"
@@ -136,6 +131,58 @@ fn check_snapshot(image: &MetadataImage, records: &[MetadataRecord], seed: u64) 
         let (read, read_version) = MetadataRecord::decode(bytes).expect("and read");
         assert_eq!((&read, read_version), (record, version));
     }
+}
+
+fn load(
+    records: &[MetadataRecord],
+    offset: i64,
+    epoch: i32,
+    options: BuilderOptions,
+) -> Result<MetadataImage, LoadError> {
+    let mut loader = SnapshotLoader::new(offset, options);
+    for record in records {
+        let value = record.to_bytes(record_version(record, 30));
+        let value = value.expect("a snapshot's record can be written");
+        loader.take(&value, &value)?;
+    }
+    loader.finish(epoch).map(|(image, _)| image)
+}
+
+#[test]
+fn a_snapshot_may_have_its_topics_and_partitions_in_any_order_but_no_id_twice() {
+    let options = BuilderOptions::default();
+    let records = [
+        topic("b", 2),
+        topic("a", 1),
+        partition(2, 0, &[1]),
+        topic("c", 3),
+        partition(1, 0, &[1]),
+        partition(3, 0, &[1]),
+    ];
+    let image = load(&records, 9, 1, options).expect("each partition's topic comes before it");
+    for (name, id) in [("a", 1), ("b", 2), ("c", 3)] {
+        let topic = image.topics.by_id(Uuid::from_u128(id));
+        let topic = topic.expect("it is found by its id");
+        assert_eq!((&**topic.name(), topic.partition_count()), (name, 1));
+    }
+    let refused = |records: &[MetadataRecord]| load(records, 9, 1, options).map(drop);
+    let apply_error = |refused| match refused {
+        Err(LoadError::Apply(error)) => error,
+        other => panic!("not refused: {other:?}"),
+    };
+    let missing = apply_error(refused(&[topic("a", 1), partition(2, 0, &[1])]));
+    assert!(matches!(missing, ApplyError::UnknownTopic { .. }));
+    for others in [0, 500] {
+        let mut records = vec![topic("twice", 7)];
+        records.extend((0..others).map(|id| topic(&format!("t{id}"), 100 + id)));
+        records.push(topic("again", 7));
+        let twice = apply_error(refused(&records));
+        let told =
+            matches!(&twice, ApplyError::TopicExists { id, .. } if *id == Uuid::from_u128(7));
+        assert!(told, "{twice}");
+    }
+    let named = apply_error(refused(&[topic("a", 1), topic("a", 2)]));
+    assert!(matches!(named, ApplyError::TopicExists { .. }));
 }
 
 #[test]

@@ -89,7 +89,6 @@ impl Shard {
         let (log_start, log_end) = (state.log_start, state.log_end.max(state.log_start));
         let (producers, unsaved) = self.directories[directory].recovered.take(replica, log_end);
         let had_producers = producers.is_some();
-        let topic = self.topic_for(&create);
         // Said once a topic and node: by the shard of its first partition.
         if key.partition == 0 && create.config.cleanup.compact {
             self.statistics.topics_not_compacted += 1;
@@ -97,6 +96,7 @@ impl Shard {
                 topic: create.topic_name.as_ref().into(),
             });
         }
+        let topic = self.topic_for(key.topic_id, create.topic_name, create.config);
         let partition = Partition {
             key,
             topic,
@@ -203,15 +203,14 @@ impl Shard {
             .position(|directory| directory.id == id)
     }
 
-    fn topic_for(&mut self, create: &CreatePartition) -> u32 {
-        let id = create.key.topic_id;
+    fn topic_for(&mut self, id: TopicId, name: Arc<str>, config: Arc<TopicConfig>) -> u32 {
         if let Some(topic) = self.topic_index.get(&self.topics, &id) {
             return topic;
         }
         let topic = Topic {
             id,
-            name: create.topic_name.clone(),
-            config: create.config.clone(),
+            name,
+            config,
             partitions: SmallVec::new(),
         };
         let topic = self.topics.insert(topic) as u32;

@@ -189,6 +189,8 @@ impl Shard {
             shard.index.reserve(&shard.partitions, replicas);
             shard.directories.push(directory);
         }
+        let topics = shard.strays.topics();
+        shard.topic_index.reserve(&shard.topics, topics);
         shard
     }
 }

@@ -139,6 +139,11 @@ impl Strays {
         found
     }
 
+    /// Topics that have any.
+    pub(crate) fn topics(&self) -> usize {
+        self.unclaimed.len()
+    }
+
     /// How many wait for an operator's word.
     pub(crate) fn held(&self) -> usize {
         if self.held { self.count() } else { 0 }

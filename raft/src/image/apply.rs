@@ -150,6 +150,25 @@ impl MetadataBuilder {
         })
     }
 
+    /// For a snapshot: the ids of the topics created from now on are sorted once, by [`Self::settle_topics`].
+    pub(super) fn gather_topics(&mut self) {
+        self.topics.gather_ids();
+    }
+
+    /// Ends what [`Self::gather_topics`] began. That two topics have one id is found only now.
+    pub(super) fn settle_topics(&mut self, offset: i64) -> Result<(), ApplyError> {
+        self.topics.settle_ids();
+        let Some(index) = self.topics.taken_id else {
+            return Ok(());
+        };
+        let topic = self.topics.image.by_index(index);
+        Err(ApplyError::TopicExists {
+            offset,
+            name: topic.map_or(String::new(), |topic| topic.name().to_string()),
+            id: topic.map_or(Uuid::ZERO, |topic| topic.id()),
+        })
+    }
+
     fn remove_topic(&mut self, id: Uuid, offset: i64) -> Result<(), ApplyError> {
         let index = self.topic_index(id, offset)?;
         let name = self

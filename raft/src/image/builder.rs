@@ -251,6 +251,7 @@ impl MetadataBuilder {
                 reason: "begins a transaction inside another",
             });
         }
+        self.topics.settle_ids();
         let mut image = self.image.clone();
         image.topics = self.topics.image.clone();
         self.transaction = Some(Box::new(Before {

@@ -50,19 +50,21 @@ pub struct SnapshotLoader {
 impl SnapshotLoader {
     /// For a snapshot that stands for the log up to and with `offset`.
     pub fn new(offset: i64, options: BuilderOptions) -> Self {
+        let mut builder = MetadataBuilder::new(MetadataImage::empty(), options);
+        builder.gather_topics();
         SnapshotLoader {
-            builder: MetadataBuilder::new(MetadataImage::empty(), options),
+            builder,
             offset,
             last: None,
         }
     }
 
-    /// Takes the value of the next record.
+    /// Takes the value of the next record, which lies in `held`.
     ///
     /// # Errors
     /// When it cannot be read or does not fit; nothing more may be taken then.
-    pub fn take(&mut self, value: Bytes) -> Result<(), LoadError> {
-        let parts = PartitionRecordParts::of(&value);
+    pub fn take(&mut self, held: &Bytes, value: &[u8]) -> Result<(), LoadError> {
+        let parts = PartitionRecordParts::of(value);
         if let Some(parts) = parts
             && let Some((version, rest, entry)) = &self.last
             && parts.version == *version
@@ -72,17 +74,15 @@ impl SnapshotLoader {
             let set = self.builder.set_like(topic, number, entry, self.offset);
             return set.map_err(LoadError::Apply);
         }
-        if let Some(topic) = TopicRecordParts::of(&value) {
+        if let Some(topic) = TopicRecordParts::of(value) {
             let created = self
                 .builder
                 .create_topic(topic.name, topic.topic_id, self.offset);
             return created.map_err(LoadError::Apply);
         }
-        let known = parts.map(|parts| {
-            let rest = value.slice(value.len() - parts.rest.len()..);
-            (parts.version, rest)
-        });
-        let (record, _version) = MetadataRecord::decode(value).map_err(LoadError::Decode)?;
+        let known = parts.map(|parts| (parts.version, held.slice_ref(parts.rest)));
+        let decoded = MetadataRecord::decode(held.slice_ref(value));
+        let (record, _version) = decoded.map_err(LoadError::Decode)?;
         self.builder
             .apply_of_snapshot(&record, self.offset)
             .map_err(LoadError::Apply)?;
@@ -96,8 +96,10 @@ impl SnapshotLoader {
     /// The image, and all of it as a change from nothing; `epoch` is that of the last record it stands for.
     ///
     /// # Errors
-    /// `OpenTransaction`.
+    /// `OpenTransaction`; `Apply` when two topics have one id.
     pub fn finish(mut self, epoch: i32) -> Result<(MetadataImage, MetadataDelta), LoadError> {
+        let settled = self.builder.settle_topics(self.offset);
+        settled.map_err(LoadError::Apply)?;
         self.builder.set_position(self.offset, epoch);
         self.builder.publish().ok_or(LoadError::OpenTransaction)
     }

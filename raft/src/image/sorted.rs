@@ -83,6 +83,25 @@ struct Place {
 }
 
 impl<T: Copy, F: Clone> SortedChunks<T, F> {
+    /// The list of items that are sorted, each once: as full as one whose items came in their order.
+    pub fn of_sorted<K: Keys<T, Fence = F>>(keys: &K, items: &[T]) -> Self {
+        let pages = items.chunks(LEAF_ITEMS_MAX * PAGE_LEAVES_MAX).map(|items| {
+            let leaves = items.chunks(LEAF_ITEMS_MAX);
+            Page {
+                fences: leaves.clone().map(|leaf| keys.fence(&leaf[0])).collect(),
+                leaves: leaves.map(leaf_of).collect(),
+            }
+        });
+        let pages: Vec<_> = pages.map(Arc::new).collect();
+        SortedChunks {
+            top: Arc::new(Top {
+                fences: pages.iter().map(|page| page.fences[0].clone()).collect(),
+                pages,
+            }),
+            length: items.len(),
+        }
+    }
+
     /// Items.
     pub fn len(&self) -> usize {
         self.length
@@ -292,19 +311,21 @@ fn part<T: Copy>(leaf: &mut Leaf<T>, index: usize, item: T) -> Vec<T> {
     upper
 }
 
-fn new_leaf<T>(item: T) -> Leaf<T> {
-    let mut items = Vec::with_capacity(LEAF_ITEMS_MAX);
-    items.push(item);
-    Arc::new(items)
+fn new_leaf<T: Copy>(item: T) -> Leaf<T> {
+    leaf_of(&[item])
+}
+
+fn leaf_of<T: Copy>(items: &[T]) -> Leaf<T> {
+    let mut leaf = Vec::with_capacity(LEAF_ITEMS_MAX);
+    leaf.extend_from_slice(items);
+    Arc::new(leaf)
 }
 
 /// A leaf to be changed, copied when a clone shares it. All leaves have room for as many items as one may hold and no more: a vector that
 /// grows by itself would double.
 fn changeable<T: Copy>(leaf: &mut Leaf<T>) -> &mut Vec<T> {
     if Arc::get_mut(leaf).is_none() {
-        let mut copy = Vec::with_capacity(LEAF_ITEMS_MAX);
-        copy.extend_from_slice(leaf);
-        *leaf = Arc::new(copy);
+        *leaf = leaf_of(leaf);
     }
     Arc::get_mut(leaf).expect("nobody else has what was just made")
 }
@@ -360,6 +381,20 @@ mod tests {
             check(&list, &model);
             // What was cloned before is as it was.
             check(&whole.0, &whole.1);
+        }
+    }
+
+    #[test]
+    fn made_of_sorted_items_it_is_as_if_they_had_come_one_by_one() {
+        for count in [0, 1, 128, 129, 8_192, 8_193, 20_011] {
+            let items: Vec<u64> = (0..count).map(|number| number * 2).collect();
+            let mut list = SortedChunks::of_sorted(&Own, &items);
+            let mut model: BTreeSet<u64> = items.into_iter().collect();
+            check(&list, &model);
+            for number in mixed(count) {
+                assert_eq!(list.insert(&Own, number), model.insert(number));
+            }
+            check(&list, &model);
         }
     }
 }

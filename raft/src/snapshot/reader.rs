@@ -32,6 +32,16 @@ pub enum SnapshotPart {
     Footer,
 }
 
+/// What one batch of a snapshot is.
+enum Found {
+    Header(SnapshotHeader),
+    /// Metadata records; the batch as it lies.
+    Records(Bytes),
+    /// A control batch in the middle, which says nothing of metadata.
+    Nothing,
+    Footer,
+}
+
 /// Why bytes are no snapshot.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SnapshotError {
@@ -150,7 +160,20 @@ impl SnapshotReader {
         let mut pending = std::mem::take(&mut self.pending);
         while let Some(length) = self.whole_batch(&pending)? {
             let one = pending.split_to(length).freeze();
-            parts.push(self.read_batch(one)?);
+            let position = self.position;
+            parts.push(match self.read_batch(one)? {
+                Found::Header(header) => SnapshotPart::Header(header),
+                Found::Records(batch) => {
+                    let mut values = Vec::new();
+                    each_record(position, &batch, &mut |held, value| {
+                        values.push(held.slice_ref(value));
+                        Ok::<(), SnapshotError>(())
+                    })?;
+                    SnapshotPart::Records(values)
+                }
+                Found::Nothing => SnapshotPart::Records(Vec::new()),
+                Found::Footer => SnapshotPart::Footer,
+            });
         }
         self.pending = pending;
         Ok(())
@@ -188,7 +211,7 @@ impl SnapshotReader {
         }
     }
 
-    fn read_batch(&mut self, bytes: Bytes) -> Result<SnapshotPart, SnapshotError> {
+    fn read_batch(&mut self, bytes: Bytes) -> Result<Found, SnapshotError> {
         if self.footer_seen {
             let position = self.position;
             return Err(SnapshotError::AfterFooter { position });
@@ -212,18 +235,18 @@ impl SnapshotReader {
             });
         }
         self.next_offset = parsed.batch.end;
-        let part = if !self.header_seen {
-            self.read_header(parsed)
+        let found = if !self.header_seen {
+            self.read_header(parsed)?
         } else if parsed.batch.control {
-            self.read_footer(&parsed.batch.bytes)
+            self.read_footer(&parsed.batch.bytes)?
         } else {
-            self.read_records(&parsed.batch.bytes)
-        }?;
+            Found::Records(parsed.batch.bytes)
+        };
         self.position += bytes.len() as u64;
-        Ok(part)
+        Ok(found)
     }
 
-    fn read_header(&mut self, parsed: batch::ParsedBatch) -> Result<SnapshotPart, SnapshotError> {
+    fn read_header(&mut self, parsed: batch::ParsedBatch) -> Result<Found, SnapshotError> {
         let controls = if parsed.batch.control {
             batch::control_records(&parsed.batch.bytes).map_err(|fault| self.fault(fault))?
         } else {
@@ -235,38 +258,41 @@ impl SnapshotReader {
         let header: SnapshotHeaderRecord = batch::read_control(batch::SNAPSHOT_HEADER, value)
             .map_err(|fault| self.fault(fault))?;
         self.header_seen = true;
-        Ok(SnapshotPart::Header(SnapshotHeader {
+        Ok(Found::Header(SnapshotHeader {
             last_contained_log_timestamp_ms: header.last_contained_log_timestamp,
             kraft_version: parsed.kraft_version.unwrap_or(0),
             voters: parsed.voters,
         }))
     }
 
-    fn read_footer(&mut self, bytes: &Bytes) -> Result<SnapshotPart, SnapshotError> {
+    fn read_footer(&mut self, bytes: &Bytes) -> Result<Found, SnapshotError> {
         let controls = batch::control_records(bytes).map_err(|fault| self.fault(fault))?;
         self.footer_seen = controls
             .iter()
             .any(|(control_type, _)| *control_type == batch::SNAPSHOT_FOOTER);
-        if self.footer_seen {
-            Ok(SnapshotPart::Footer)
-        } else {
-            // A control batch in the middle says nothing of metadata.
-            Ok(SnapshotPart::Records(Vec::new()))
-        }
+        Ok(match self.footer_seen {
+            true => Found::Footer,
+            false => Found::Nothing,
+        })
     }
+}
 
-    fn read_records(&self, bytes: &Bytes) -> Result<SnapshotPart, SnapshotError> {
-        let read = || -> Result<Vec<Bytes>, BatchError> {
-            let mut values = Vec::new();
-            for record in records::records(bytes, batch::DECOMPRESSED_BYTES_MAX)? {
-                values.push(record?.value.unwrap_or_default());
-            }
-            Ok(values)
-        };
-        read()
-            .map(SnapshotPart::Records)
-            .map_err(|error| self.fault(error.into()))
+/// Hands over the value of each record of the batch at `position`, and what it lies in.
+fn each_record<Refusal: From<SnapshotError>>(
+    position: u64,
+    batch: &Bytes,
+    each: &mut impl FnMut(&Bytes, &[u8]) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let fault = |error: BatchError| SnapshotError::Batch {
+        position,
+        fault: error.into(),
+    };
+    let records = records::records(batch, batch::DECOMPRESSED_BYTES_MAX).map_err(fault)?;
+    for view in records.views() {
+        let value = view.map_err(fault)?.value.unwrap_or_default();
+        each(records.decompressed(), value)?;
     }
+    Ok(())
 }
 
 /// Reads a snapshot held in memory: what it says of the quorum, and its metadata records.
@@ -276,29 +302,30 @@ pub fn read_snapshot(
 ) -> Result<(SnapshotView, SnapshotHeader, Vec<Bytes>), SnapshotError> {
     let mut all_records = Vec::new();
     let bytes = Bytes::copy_from_slice(bytes);
-    let (view, header) = walk_snapshot(id, bytes, |record| {
-        all_records.push(record);
+    let (view, header) = walk_snapshot(id, bytes, |held, record| {
+        all_records.push(held.slice_ref(record));
         Ok::<(), SnapshotError>(())
     })?;
     Ok((view, header, all_records))
 }
 
-/// Like [`read_snapshot`], but hands each record's value over as it is met: a snapshot of millions is never held as a list. An
-/// error of `each` ends the walk.
+/// Like [`read_snapshot`], but hands each record's value over as it is met, with the bytes that it lies in: a snapshot of millions is never
+/// held as a list, nor counted how many look at it. An error of `each` ends the walk.
 pub fn walk_snapshot<Refusal: From<SnapshotError>>(
     id: SnapshotId,
     bytes: Bytes,
-    mut each: impl FnMut(Bytes) -> Result<(), Refusal>,
+    mut each: impl FnMut(&Bytes, &[u8]) -> Result<(), Refusal>,
 ) -> Result<(SnapshotView, SnapshotHeader), Refusal> {
     let size_bytes = bytes.len() as u64;
     let mut reader = SnapshotReader::new(id);
     let mut rest = bytes;
     let mut found_header = None;
     while let Some(length) = reader.whole_batch(&rest)? {
+        let position = reader.position;
         match reader.read_batch(rest.split_to(length))? {
-            SnapshotPart::Header(header) => found_header = Some(header),
-            SnapshotPart::Records(records) => records.into_iter().try_for_each(&mut each)?,
-            SnapshotPart::Footer => {}
+            Found::Header(header) => found_header = Some(header),
+            Found::Records(batch) => each_record(position, &batch, &mut each)?,
+            Found::Nothing | Found::Footer => {}
         }
     }
     reader.pending.extend_from_slice(&rest);

@@ -20,10 +20,11 @@ use std::sync::Arc;
 /// Topics whose configuration a core keeps at hand for produces; above it all are looked up again.
 const PRODUCED_CONFIGS_MAX: usize = 10_000;
 
-/// Partitions that are turned into a shard's changes before it takes them, while nobody is served yet.
-const SLICE_PARTITIONS: usize = 4_096;
-/// The same in one turn while requests are served: a fraction of a millisecond's work.
+/// Partitions that are turned into a shard's changes, which it then takes, in one turn while requests are served: a fraction of a millisecond's
+/// work.
 const TURN_PARTITIONS: usize = 48;
+/// The same while nobody is served yet: few enough that the processor's cache still has the changes when the shard takes them.
+const STARTING_TURN_PARTITIONS: usize = 512;
 
 /// What each shard of this core is to do.
 type Changes = BTreeMap<u16, Vec<PartitionChange>>;
@@ -168,22 +169,22 @@ fn resolve(layers: &ConfigLayers<'_>) -> TopicConfig {
     }
 }
 
-/// A newer image came. As much of it as one turn takes is placed at once; all of it before the broker serves.
+/// A newer image came. As much of it as one turn takes is placed at once.
 pub fn on_image(core: &mut Core, update: ImageUpdate) {
     let idle = !core.placements.has_work();
     core.placements.waiting.push_back(update);
-    if !core.serving {
-        while core.placements.has_work() {
-            place(core, SLICE_PARTITIONS);
-        }
-    } else if idle {
+    if idle {
         turn(core);
     }
 }
 
-/// Goes on with the oldest image.
+/// Goes on with the oldest image. While nobody is served yet, turns are longer, but end: disks, signals and the clock are seen to.
 pub fn turn(core: &mut Core) {
-    place(core, TURN_PARTITIONS);
+    let partitions = match core.serving {
+        true => TURN_PARTITIONS,
+        false => STARTING_TURN_PARTITIONS,
+    };
+    place(core, partitions);
 }
 
 /// Tells this core's shards more of what the oldest image changes for them, about so many partitions. After the last of it, requests are
@@ -421,6 +422,11 @@ fn reconfigured(
     delta: &MetadataDelta,
     changes: &mut Changes,
 ) {
+    let created = &delta.topics.created;
+    // At a start: none was configured before.
+    if created.len() == image.topics.len() {
+        return;
+    }
     let mut topics: BTreeSet<Uuid> = BTreeSet::new();
     if changes_everywhere(core, delta) {
         topics.extend(image.topics.iter().map(|topic| topic.id()));
@@ -434,10 +440,7 @@ fn reconfigured(
             .filter_map(|resource| image.topics.by_name(&resource.name))
             .map(|topic| topic.id()),
     );
-    for id in topics
-        .iter()
-        .filter(|id| !delta.topics.created.contains(*id))
-    {
+    for id in topics.iter().filter(|id| !created.contains(*id)) {
         let Some(topic) = image.topics.by_id(*id) else {
             continue;
         };

@@ -299,7 +299,7 @@ fn load_snapshots(
             (stored.image, stored.delta) = (image, Some(delta));
             stored.views.push(view);
         } else {
-            let walked = snapshot::walk_snapshot(id, bytes, |_| Ok::<(), SnapshotError>(()));
+            let walked = snapshot::walk_snapshot(id, bytes, |_, _| Ok::<(), SnapshotError>(()));
             let (view, _header) = walked.map_err(|error| named(error.to_string()))?;
             stored.views.push(view);
         }
@@ -320,8 +320,8 @@ fn load_newest(
         }
     }
     let mut loader = SnapshotLoader::new(id.offset - 1, BuilderOptions { hash_seed });
-    let walked = snapshot::walk_snapshot(id, bytes, |record| {
-        let taken = loader.take(record);
+    let walked = snapshot::walk_snapshot(id, bytes, |held, record| {
+        let taken = loader.take(held, record);
         taken.map_err(|error| Cause(error.to_string()))
     });
     let (view, _header) = walked.map_err(|cause| cause.0)?;
