@@ -5,7 +5,8 @@ use super::steady;
 use super::{Context, Row};
 use crate::PerfError;
 use crate::figures::Spread;
-use crate::floor::{cold_fetch, disk};
+use crate::floor::cold_fetch::{Pace, read_and_send};
+use crate::floor::disk;
 use crate::report::LoadReport;
 use crate::runner::Load;
 use crate::systems::{Running, System};
@@ -162,7 +163,7 @@ pub(super) fn catch_up(
         context.runner.say("  waiting until clustering rests");
         steady::until_quiet(context, &odradek, Duration::from_secs(120))?;
     }
-    let (mut ratios, mut shares) = (Vec::new(), Vec::new());
+    let (mut ratios, mut shares, mut shares_asked) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..context.options.rounds {
         if context.runner.stopped() {
             break;
@@ -170,27 +171,35 @@ pub(super) fn catch_up(
         let folder = &context.options.tools.folder;
         let direct = disk::sequential_read(folder, COLD_BYTES / 2)?;
         // A file of its own: a host may keep what was read from its disk once.
-        let sent = cold_fetch::read_and_send(folder, COLD_BYTES / 2)?;
+        let sent = read_and_send(folder, COLD_BYTES / 2, Pace::Stream)?;
+        let asked = read_and_send(folder, COLD_BYTES / 2, Pace::Asked)?;
         // A new process has empty caches, and direct I/O leaves none in the kernel.
         odradek.restart(&context.options.tools)?;
         let connections = if interleaved { 4 } else { 1 };
         let fetched = read(context, row, &odradek, connections, Duration::from_secs(60))?;
         let rate = fetched.bytes as f64 / 1e6 / fetched.seconds;
         context.runner.say(&format!(
-            "  {rate:.0} MB/s, the disk alone {direct:.0} MB/s, read and sent with nothing else done {sent:.0} MB/s"
+            "  {rate:.0} MB/s, the disk alone {direct:.0} MB/s, read and sent with nothing else done {sent:.0} MB/s, when asked for {asked:.0} MB/s"
         ));
         row.values.insert("last fetch MB/s".into(), rate);
         row.values.insert("last direct read MB/s".into(), direct);
         row.values
             .insert("last direct read and send MB/s".into(), sent);
+        row.values
+            .insert("last direct read and send when asked MB/s".into(), asked);
         ratios.push(rate / direct);
         shares.push(rate / sent);
+        shares_asked.push(rate / asked);
     }
     let least = if interleaved { 0.7 } else { 0.85 };
     let measured = Spread::of(ratios.into_iter()).map(|spread| spread.median);
-    if let Some(share) = Spread::of(shares.into_iter()) {
-        let name = "MB/s / direct read and send".into();
-        row.values.insert(name, share.median);
+    for (shares, name) in [
+        (shares, "MB/s / direct read and send"),
+        (shares_asked, "MB/s / direct read and send when asked"),
+    ] {
+        if let Some(share) = Spread::of(shares.into_iter()) {
+            row.values.insert(name.into(), share.median);
+        }
     }
     row.bars = vec![Bar::new(
         "MB/s / direct sequential read",

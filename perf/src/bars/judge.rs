@@ -151,6 +151,9 @@ pub fn divided(
     Ok(of(ours)? / below)
 }
 
+/// Small requests each second that the load must be able to send with one core.
+const LOAD_REQUESTS_PER_CORE_MIN: f64 = 150_000.0;
+
 fn throughput(figures: &Figures) -> Option<f64> {
     Some(figures.requests_per_second.median)
 }
@@ -202,4 +205,21 @@ pub fn throughput_bars(beside: Beside<'_>, bounds: ThroughputBounds) -> Vec<Bar>
             divided(beside.odradek, better_floor, cpu),
         ),
     ]
+}
+
+/// What the load could do with a core of its own, beside the server that costs the least: it must be the server that is measured.
+pub fn load_bar(ring: Option<&Figures>) -> Bar {
+    let measured = match ring {
+        None => Err("the ring floor was not measured".into()),
+        Some(figures) if figures.load_cores.median > 0.0 => {
+            Ok(figures.requests_per_second.median / figures.load_cores.median)
+        }
+        Some(_) => Err("too short to tell what the load took".into()),
+    };
+    Bar::new(
+        "load beside the ring floor, requests/s per core of its own",
+        Bound::AtLeast(LOAD_REQUESTS_PER_CORE_MIN),
+        "",
+        measured,
+    )
 }

@@ -50,6 +50,9 @@ pub(super) const PRODUCE_ROWS: [ProduceRow; 6] = [
     row("produce-16k-deep", (8, 32, 16_384), 6.0, 0.75, 12.0, 1.5),
 ];
 
+/// Requests with no more than this are small ones, by which the load itself is judged.
+const SMALL_BATCH_BYTES: usize = 1_024;
+
 /// The batch of the row of one request at a time.
 const LATENCY_BATCH_BYTES: usize = 4_096;
 
@@ -149,6 +152,9 @@ pub(super) fn throughput(
         sync: of(&row.figures, System::FloorSync.name()),
     };
     row.bars = judge::throughput_bars(beside, asked.bounds);
+    if asked.batch_bytes <= SMALL_BATCH_BYTES {
+        row.bars.push(judge::load_bar(beside.ring));
+    }
     Ok(())
 }
 

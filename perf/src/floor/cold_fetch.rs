@@ -1,14 +1,14 @@
 //! The least that a server of cold history does: reads a file directly and in order, and sends it to a peer that drops it, both at the same time.
 //! No protocol, no check of what was read, no index. Beside the disk alone it says what sending costs on a machine where both take the same
-//! processors.
+//! processors, and what it costs that a consumer asks for the next only when it has what it asked for.
 
 use super::disk::{READ_BYTES, cold_file};
 use super::network::{pair, serve_blocking};
 use crate::PerfError;
 use crate::ring::Memory;
 use crate::systems::Scratch;
-use std::io::{self, Write};
-use std::net::Shutdown;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
@@ -16,12 +16,23 @@ use std::time::Instant;
 
 /// Reads that lie between the disk and the socket.
 const READS_AHEAD: usize = 4;
+/// Bytes of a question: about those of a Fetch of one partition.
+const QUESTION_BYTES: usize = 100;
+
+/// When the next read is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As soon as the socket takes it.
+    Stream,
+    /// When the peer has all of the one before and asks, as a consumer of one partition does.
+    Asked,
+}
 
 /// 10^6 bytes each second of a fresh file of `bytes`, from disk to peer.
 ///
 /// # Errors
 /// The operating system's.
-pub fn read_and_send(folder: &Path, bytes: u64) -> Result<f64, PerfError> {
+pub fn read_and_send(folder: &Path, bytes: u64, pace: Pace) -> Result<f64, PerfError> {
     let failed = |error: io::Error| PerfError::network("reading and sending", error);
     let scratch = Scratch::new(folder, "floor-fetch")?;
     let bytes = bytes.next_multiple_of(READ_BYTES as u64);
@@ -35,7 +46,10 @@ pub fn read_and_send(folder: &Path, bytes: u64) -> Result<f64, PerfError> {
     let _ = free.send(memory);
     let began = Instant::now();
     let received = std::thread::scope(|scope| {
-        let receiving = scope.spawn(|| serve_blocking(theirs, false));
+        let receiving = scope.spawn(move || match pace {
+            Pace::Stream => serve_blocking(theirs, false),
+            Pace::Asked => ask(theirs, bytes),
+        });
         let reading = scope.spawn(move || {
             for position in (0..bytes).step_by(READ_BYTES) {
                 let Ok(mut memory) = free_reads.recv() else {
@@ -48,7 +62,11 @@ pub fn read_and_send(folder: &Path, bytes: u64) -> Result<f64, PerfError> {
             }
             Ok(())
         });
+        let mut question = [0; QUESTION_BYTES];
         for memory in done_reads {
+            if pace == Pace::Asked {
+                ours.read_exact(&mut question)?;
+            }
             ours.write_all(&memory)?;
             // After the last read nobody waits for memory.
             let _ = free.send(memory);
@@ -64,4 +82,14 @@ pub fn read_and_send(folder: &Path, bytes: u64) -> Result<f64, PerfError> {
             "{received} of {bytes} bytes came"
         )))),
     }
+}
+
+/// Asks for `bytes`, a read's worth at a time, and drops them. Gives how many came.
+fn ask(mut stream: TcpStream, bytes: u64) -> io::Result<u64> {
+    let mut answer = vec![0; READ_BYTES];
+    for _ in (0..bytes).step_by(READ_BYTES) {
+        stream.write_all(&[7; QUESTION_BYTES])?;
+        stream.read_exact(&mut answer)?;
+    }
+    Ok(bytes)
 }

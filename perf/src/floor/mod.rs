@@ -19,6 +19,7 @@ use crate::figures::{self, Figures};
 use crate::results::{self, Origin, Taken};
 use crate::runner::{Load, Runner};
 use crate::systems::{Running, System, Tools};
+use cold_fetch::Pace;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -146,11 +147,16 @@ pub fn run(options: &FloorOptions, stop: &AtomicBool) -> Result<FloorReport, Per
             "direct read in order, 1 MiB at a time",
             &[("MB/s", rate)],
         ));
-        let rate = cold_fetch::read_and_send(folder, READ_FILE_BYTES)?;
-        show(Line::new(
-            "direct read in order, sent over TCP meanwhile",
-            &[("MB/s", rate)],
-        ));
+        for (pace, words) in [
+            (
+                Pace::Stream,
+                "direct read in order, sent over TCP meanwhile",
+            ),
+            (Pace::Asked, "the same, 1 MiB when the peer asks for it"),
+        ] {
+            let rate = cold_fetch::read_and_send(folder, READ_FILE_BYTES, pace)?;
+            show(Line::new(words, &[("MB/s", rate)]));
+        }
         report.produce = produce(options, &runner)?;
     }
     report.interrupted = runner.stopped();
