@@ -1,13 +1,13 @@
 //! Disk reads for clients: what waiting reads miss is gathered by place, whoever asked for it, and comes in few and long reads: a stretch of a
 //! segment that many readers want is read once for all of them, and one that is under way already is waited for. `read.rs` decides what is
-//! missing, `region.rs` keeps what came; index pages are verified here, and frames that were read ahead.
+//! missing, `region.rs` keeps what came; index pages are verified here.
 
 use crate::footer::{FENCES_PER_PAGE, IndexEntry, IndexPage, decode_fences, decode_index_page};
 use crate::index_file::decode_page;
 use crate::io::{BLOCK_BYTES, FileName, IoClass, IoResult, Output};
 use crate::layers::Missing;
 use crate::log::{Log, Purpose, expect_data};
-use crate::lookup::{Need, sound_payload};
+use crate::lookup::Need;
 use crate::read::Job;
 use crate::region::{Region, RegionKey};
 use crate::types::{Now, ReplicaId};
@@ -19,7 +19,8 @@ use std::sync::Arc;
 const GAP_BYTES_MAX: u64 = 64 << 10;
 /// One read is not longer, unless one frame is.
 const READ_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of all reads outstanding: what keeps a fast device busy.
+/// Bytes of all reads outstanding: what keeps a fast device busy. Regions are issued so many at once, and the next when all have come: a device
+/// may tell only when it has nothing more in hand (a virtual one did, and a reader waited 2.4 ms for what took one), and others lose little.
 const OUTSTANDING_BYTES_MAX: u64 = 16 << 20;
 /// A durable write waits behind the reads that the device has in hand. So while there are such writes, reads are short, and few,
 const READ_BYTES_UNDER_WRITE_MAX: u64 = 256 << 10;
@@ -81,6 +82,10 @@ enum ReadWhat {
 }
 
 impl DiskRead {
+    fn is_region(&self) -> bool {
+        matches!(self.what, ReadWhat::Frames { shared: true, .. })
+    }
+
     fn name(&self) -> FileName {
         match self.what {
             ReadWhat::Extents { missing, .. } => FileName::Index(missing.number),
@@ -111,6 +116,8 @@ pub(crate) struct RegionReads {
     /// waits for longer than a round.
     swept_to: (u32, u32),
     outstanding: usize,
+    /// Of these, regions.
+    regions_outstanding: usize,
     outstanding_bytes: u64,
     /// While writes go on, no read is issued before.
     rests_until_us: u64,
@@ -389,12 +396,17 @@ impl Log {
                 READ_BYTES_MAX,
             ),
         };
+        // Index pages in between hold no region up.
+        let none_outstanding = self.reader.disk.regions_outstanding == 0;
         while self.reader.disk.outstanding < reads_max.max(1)
             && self.reader.disk.outstanding_bytes < bytes_max
         {
             if let Some(read) = self.reader.disk.queue.pop_front() {
                 self.issue_read(now, read, out);
                 continue;
+            }
+            if !none_outstanding {
+                return;
             }
             let Some((file, frames, start, end)) = self.reader.disk.next_region(read_bytes_max)
             else {
@@ -428,7 +440,9 @@ impl Log {
         };
         read.issued_us = now.monotonic_us;
         let (name, position, length) = (read.name(), read.position, read.length);
+        let is_region = read.is_region();
         self.reader.disk.outstanding += 1;
+        self.reader.disk.regions_outstanding += usize::from(is_region);
         self.reader.disk.outstanding_bytes += length as u64;
         self.read_file(
             Purpose::Read(id),
@@ -451,6 +465,7 @@ impl Log {
             return;
         };
         self.reader.disk.outstanding -= 1;
+        self.reader.disk.regions_outstanding -= usize::from(read.is_region());
         self.reader.disk.outstanding_bytes -= read.length as u64;
         if self.writes_go_on(now) {
             let took_us = now.monotonic_us.saturating_sub(read.issued_us);
@@ -467,6 +482,8 @@ impl Log {
         if let Some(file) = read.segment() {
             self.segments.at(file).pins -= 1;
         }
+        // What waits goes to the device before what came is looked at.
+        self.issue_reads(now, out);
         let place = (read.name(), read.nonce, read.position);
         match read.what {
             ReadWhat::Extents { missing, jobs } => {
@@ -590,7 +607,6 @@ impl Log {
         let region = data.map(|bytes| Region { nonce, bytes });
         if let Some(region) = &region {
             self.regions.insert(key, region.clone());
-            self.verify_ahead(key, region, frames);
         } else if let (1, Some(frame)) = (frames.len(), frames.values().next()) {
             self.damaged_frame(frame.replica, &frame.entry, key.0, out);
         }
@@ -610,23 +626,6 @@ impl Log {
                 None => job.alone |= frames.len() > 1,
             }
             self.continue_job(now, id, job, out);
-        }
-    }
-
-    /// What nobody waits for yet is verified while its readers are busy with what they have; what is bad shows when it is asked for.
-    fn verify_ahead(
-        &mut self,
-        key: RegionKey,
-        region: &Region,
-        frames: &BTreeMap<u32, WaitingFrame>,
-    ) {
-        for frame in frames.values().filter(|frame| frame.jobs.is_empty()) {
-            let (entry, from) = (&frame.entry, (frame.entry.position - key.1) as usize);
-            let bytes = region.bytes.get(from..from + entry.frame_bytes());
-            let sound = bytes.and_then(|b| sound_payload(region.nonce, frame.replica, entry, b));
-            if sound.is_some() {
-                self.regions.note_sound(key, entry.position);
-            }
         }
     }
 

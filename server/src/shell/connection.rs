@@ -14,8 +14,8 @@ use crate::machine::ConnectionId;
 
 /// Most segments gathered into one send.
 const SEND_SEGMENTS_MAX: usize = 128;
-/// Most bytes gathered into one send, unless its first segment alone is larger.
-const SEND_BYTES_MAX: usize = 1 << 20;
+/// Most bytes gathered into one send, unless its first segment alone is larger: what a consumer asks for by default, and its header.
+const SEND_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 
 /// Whether a receive is with the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

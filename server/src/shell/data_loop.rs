@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use odradek_wal::Io;
 use tracing::{debug, error, info, warn};
 
 use super::background::{BackgroundPort, Job, JobEnd};
@@ -110,6 +111,8 @@ pub(super) struct Work<Mail> {
     sockets: VecDeque<Completion>,
     disk: VecDeque<(u64, DiskOutcome)>,
     disk_ends: VecDeque<DiskEnd>,
+    /// Reads of disks are queued that the kernel does not have.
+    reads_queued: bool,
     doorbells_failed: Vec<u16>,
     /// Mail taken while looking whether the loop may sleep.
     early: VecDeque<(u16, Letter<Mail>)>,
@@ -130,6 +133,7 @@ impl<Mail> Work<Mail> {
             sockets: VecDeque::new(),
             disk: VecDeque::new(),
             disk_ends: VecDeque::new(),
+            reads_queued: false,
             doorbells_failed: Vec::new(),
             early: VecDeque::new(),
             mail_left: false,
@@ -179,6 +183,7 @@ impl<M: Machine> DataLoop<M> {
 
     fn turn(&mut self) {
         self.take_disk();
+        self.hand_over_reads();
         self.take_background();
         self.take_orders();
         self.take_mail();
@@ -225,6 +230,7 @@ impl<M: Machine> DataLoop<M> {
             MachineAction::Disk { log, io } => {
                 self.metrics.disk_operations.add(1);
                 let now_us = self.work.now.monotonic_us;
+                self.work.reads_queued |= matches!(io, Io::Read { .. });
                 match self.disk.begin(ring, log, io, now_us) {
                     Begun::Ring => {}
                     Begun::Background(name, work) => self.background.give(Job::Disk { name, work }),
@@ -253,6 +259,13 @@ impl<M: Machine> DataLoop<M> {
         }
         while let Some(end) = self.work.disk_ends.pop_front() {
             self.tell_disk_end(end);
+        }
+    }
+
+    /// A long send is copied while it is submitted, and the kernel keeps the reads of that submission back until then.
+    fn hand_over_reads(&mut self) {
+        if std::mem::take(&mut self.work.reads_queued) {
+            self.ring.hand_over();
         }
     }
 
@@ -466,6 +479,7 @@ impl<M: Machine> DataLoop<M> {
         self.accept_when_ready();
         self.work.housekeeping_due_us = self.connections.housekeeping(&mut self.ring);
         self.tell_socket_events();
+        self.hand_over_reads();
         self.connections.flush_sends(&mut self.ring);
         self.flush_mail();
         self.background.flush();

@@ -65,7 +65,8 @@ impl Default for ConnectionLimits {
             idle_ms: 600_000,
             frame_bytes_max: 100 << 20,
             held_bytes_max: 512 << 20,
-            queued_bytes_high: 1 << 20,
+            // What a consumer asks for by default, and its header.
+            queued_bytes_high: (1 << 20) + (64 << 10),
             queued_bytes_low: 256 << 10,
             stalled_ms: 60_000,
             zero_copy: ZeroCopyLimits::default(),
