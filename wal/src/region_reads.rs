@@ -19,8 +19,7 @@ use std::sync::Arc;
 const GAP_BYTES_MAX: u64 = 64 << 10;
 /// One read is not longer, unless one frame is.
 const READ_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of all reads outstanding: what keeps a fast device busy. Regions are issued so many at once, and the next when all have come: a device
-/// may tell only when it has nothing more in hand (a virtual one did, and a reader waited 2.4 ms for what took one), and others lose little.
+/// Bytes of all reads outstanding: what keeps a fast device busy.
 const OUTSTANDING_BYTES_MAX: u64 = 16 << 20;
 /// A durable write waits behind the reads that the device has in hand. So while there are such writes, reads are short, and few,
 const READ_BYTES_UNDER_WRITE_MAX: u64 = 256 << 10;
@@ -82,10 +81,6 @@ enum ReadWhat {
 }
 
 impl DiskRead {
-    fn is_region(&self) -> bool {
-        matches!(self.what, ReadWhat::Frames { shared: true, .. })
-    }
-
     fn name(&self) -> FileName {
         match self.what {
             ReadWhat::Extents { missing, .. } => FileName::Index(missing.number),
@@ -116,8 +111,6 @@ pub(crate) struct RegionReads {
     /// waits for longer than a round.
     swept_to: (u32, u32),
     outstanding: usize,
-    /// Of these, regions.
-    regions_outstanding: usize,
     outstanding_bytes: u64,
     /// While writes go on, no read is issued before.
     rests_until_us: u64,
@@ -396,17 +389,12 @@ impl Log {
                 READ_BYTES_MAX,
             ),
         };
-        // Index pages in between hold no region up.
-        let none_outstanding = self.reader.disk.regions_outstanding == 0;
         while self.reader.disk.outstanding < reads_max.max(1)
             && self.reader.disk.outstanding_bytes < bytes_max
         {
             if let Some(read) = self.reader.disk.queue.pop_front() {
                 self.issue_read(now, read, out);
                 continue;
-            }
-            if !none_outstanding {
-                return;
             }
             let Some((file, frames, start, end)) = self.reader.disk.next_region(read_bytes_max)
             else {
@@ -440,9 +428,7 @@ impl Log {
         };
         read.issued_us = now.monotonic_us;
         let (name, position, length) = (read.name(), read.position, read.length);
-        let is_region = read.is_region();
         self.reader.disk.outstanding += 1;
-        self.reader.disk.regions_outstanding += usize::from(is_region);
         self.reader.disk.outstanding_bytes += length as u64;
         self.read_file(
             Purpose::Read(id),
@@ -465,7 +451,6 @@ impl Log {
             return;
         };
         self.reader.disk.outstanding -= 1;
-        self.reader.disk.regions_outstanding -= usize::from(read.is_region());
         self.reader.disk.outstanding_bytes -= read.length as u64;
         if self.writes_go_on(now) {
             let took_us = now.monotonic_us.saturating_sub(read.issued_us);
