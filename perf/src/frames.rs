@@ -33,8 +33,6 @@ pub struct ProduceShape {
     pub acks: i16,
     /// Version of Produce.
     pub version: i16,
-    /// Whether each batch says who sent it, and when in the order of the partition's batches.
-    pub idempotent: bool,
     /// Whether the first value of each batch begins with the time of sending.
     pub stamped: bool,
 }

@@ -211,7 +211,6 @@ pub fn run_watched(
         partitions_per_request: options.partitions_per_request,
         acks: options.acks,
         version,
-        idempotent: options.idempotent,
         stamped: options.mode == Mode::EndToEnd,
     };
     let stamp_at = batches[0].stamp_at;

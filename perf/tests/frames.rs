@@ -88,7 +88,6 @@ fn shape(version: i16, partitions_per_request: u32) -> ProduceShape {
         partitions_per_request,
         acks: -1,
         version,
-        idempotent: false,
         stamped: false,
     }
 }
@@ -144,8 +143,7 @@ fn a_frame_is_a_produce_request_for_its_partitions_at_every_version() {
 #[test]
 fn an_idempotent_frame_has_its_producers_sequence_in_each_batch() {
     for bytes in [1024, 65_536] {
-        let mut produce = shape(9, 2);
-        produce.idempotent = true;
+        let produce = shape(9, 2);
         let keyed = BatchShape {
             keys: 100,
             ..BatchShape::of(bytes)

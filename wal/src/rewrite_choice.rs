@@ -120,7 +120,7 @@ impl Log {
                 dead.push((segment.live_bytes(), file));
             } else if let Some(why) = self.interleaved(segment) {
                 let place = (segment.sequence, file);
-                let held = segment.hold_until_us > now.monotonic_us;
+                let held = segment.is_held(now);
                 match why {
                     Interleaved::Owed => {
                         unclustered_bytes += segment.live_bytes();
@@ -137,7 +137,8 @@ impl Log {
         let dead_bytes = dead.iter().map(|(live_bytes, _)| live_bytes).sum();
         dead.sort_unstable();
         let dead = dead.into_iter().map(|(_, file)| file);
-        let dead = dead.filter(|file| !self.is_held(now, *file));
+        let held = |file| self.segments.get(file).is_some_and(|it| it.is_held(now));
+        let dead = dead.filter(|file| !held(*file));
         let cleaning = self.fitting(dead.take(DEAD_SOURCES_MAX).collect(), false);
         // A dead one alone gives nothing back, and a few unclustered ones may lie about: neither is owed.
         let owed = [(cleaning.is_some(), dead_bytes), (due, unclustered_bytes)];
@@ -177,12 +178,6 @@ impl Log {
             };
         }
         !pressed && now.monotonic_us - segment.live_seen.since_us < DYING_US
-    }
-
-    /// The last rewrite could not finish with it.
-    fn is_held(&self, now: Now, file: u32) -> bool {
-        let segment = self.segments.get(file);
-        segment.is_some_and(|segment| segment.hold_until_us > now.monotonic_us)
     }
 
     /// Nothing was appended for a while.

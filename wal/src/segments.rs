@@ -3,6 +3,7 @@
 use crate::footer::FenceKey;
 use crate::layout::{SegmentKind, get_u32, get_u64};
 use crate::slot::{Extent, Held, Tally};
+use crate::types::Now;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -110,6 +111,11 @@ impl Segment {
     pub(crate) fn live_bytes(&self) -> u64 {
         let held = self.newest.bytes + self.listed.bytes + self.frozen.bytes + self.base.bytes;
         held.saturating_sub(self.left_bytes + self.left_bytes_frozen)
+    }
+
+    /// Whether no rewrite takes it yet.
+    pub(crate) fn is_held(&self, now: Now) -> bool {
+        self.hold_until_us > now.monotonic_us
     }
 
     pub(crate) fn tally(&mut self, tally: &Tally) {

@@ -10,12 +10,13 @@ use std::os::fd::OwnedFd;
 use bytes::{Buf, Bytes};
 
 use super::frames::Assembly;
+use super::limits::USUAL_ANSWER_BYTES_MAX;
 use crate::machine::ConnectionId;
 
 /// Most segments gathered into one send.
 const SEND_SEGMENTS_MAX: usize = 128;
-/// Most bytes gathered into one send, unless its first segment alone is larger: what a consumer asks for by default, and its header.
-const SEND_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+/// Most bytes gathered into one send, unless its first segment alone is larger.
+const SEND_BYTES_MAX: usize = USUAL_ANSWER_BYTES_MAX;
 
 /// Whether a receive is with the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// What a consumer asks for by default of one partition, and its header: goes out in one send, and does not stop its connection from being read.
+pub(super) const USUAL_ANSWER_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+
 /// What connections may take of a core and of the node.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimits {
@@ -65,8 +68,7 @@ impl Default for ConnectionLimits {
             idle_ms: 600_000,
             frame_bytes_max: 100 << 20,
             held_bytes_max: 512 << 20,
-            // What a consumer asks for by default, and its header.
-            queued_bytes_high: (1 << 20) + (64 << 10),
+            queued_bytes_high: USUAL_ANSWER_BYTES_MAX,
             queued_bytes_low: 256 << 10,
             stalled_ms: 60_000,
             zero_copy: ZeroCopyLimits::default(),
