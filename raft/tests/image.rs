@@ -3,11 +3,13 @@
 
 mod image_support;
 
+use bytes::Bytes;
 use image_support::{Model, Random, change, partition, topic};
 use odradek_protocol::metadata_records::{
     AbortTransactionRecord, BeginTransactionRecord, ConfigRecord, EndTransactionRecord,
     MetadataRecord, RemoveTopicRecord, UnregisterBrokerRecord,
 };
+use odradek_protocol::records::{self, BatchBuilder};
 use odradek_protocol::{StrBytes, Uuid};
 use odradek_raft::image::{
     ApplyError, BuilderOptions, LoadError, MetadataBuilder, MetadataDelta, MetadataImage,
@@ -141,8 +143,7 @@ fn load(
 ) -> Result<MetadataImage, LoadError> {
     let mut loader = SnapshotLoader::new(offset, options);
     for record in records {
-        let value = record.to_bytes(record_version(record, 30));
-        let value = value.expect("a snapshot's record can be written");
+        let value = value_of(record);
         loader.take(&value, &value)?;
     }
     loader.finish(epoch).map(|(image, _)| image)
@@ -183,6 +184,110 @@ fn a_snapshot_may_have_its_topics_and_partitions_in_any_order_but_no_id_twice() 
     }
     let named = apply_error(refused(&[topic("a", 1), topic("a", 2)]));
     assert!(matches!(named, ApplyError::TopicExists { .. }));
+}
+
+/// Topics of some partitions each, most of them alike, and changes of some.
+fn many_records() -> Vec<MetadataRecord> {
+    let mut records = Vec::new();
+    for number in 0..40 {
+        records.push(topic(&format!("t{number}"), number));
+        for part in 0..5 {
+            let replicas: &[i32] = if number % 7 == 3 { &[2, 1] } else { &[1, 2] };
+            records.push(partition(number, part, replicas));
+        }
+        if number % 3 == 0 {
+            records.push(change(number, 1, 2));
+        }
+    }
+    records
+}
+
+#[test]
+fn the_pieces_of_a_snapshot_name_all_of_it_in_its_order() {
+    let options = BuilderOptions::default();
+    let records = many_records();
+    let whole = load(&records, 900, 1, options).expect("the records fit");
+    for every in [1, 2, 7, 50, 1_000] {
+        let mut loader = SnapshotLoader::new(900, options);
+        let mut seen = Vec::new();
+        let mut take = |loader: &mut SnapshotLoader| {
+            let (image, delta) = loader.piece().expect("no transaction is open");
+            for change in delta.topics.partitions {
+                let topic = image.topics.by_index(change.topic_index).expect("named");
+                let view = image.topics.by_slot(change.slot).expect("it is there");
+                assert_eq!(
+                    view.to_partition(),
+                    topic.partition(change.partition).unwrap().to_partition()
+                );
+                seen.push((change.topic_index, change.partition, change.slot));
+            }
+        };
+        for (number, record) in records.iter().enumerate() {
+            let value = value_of(record);
+            loader.take(&value, &value).expect("it fits");
+            if number % every == every - 1 {
+                assert!(loader.partitions_gathered() <= every);
+                take(&mut loader);
+                assert_eq!(loader.partitions_gathered(), 0);
+            }
+        }
+        take(&mut loader);
+        let (image, delta) = loader.finish(1).expect("nothing is open");
+        Model::of(&whole).check(&image, "made of pieces");
+        let named = delta.topics.partitions.iter();
+        let named: Vec<_> = named
+            .map(|change| (change.topic_index, change.partition, change.slot))
+            .collect();
+        // One that changed after its piece was given out is in two of them.
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, named, "pieces of {every} records");
+        assert!(
+            delta
+                .topics
+                .partitions
+                .iter()
+                .all(|change| change.is_created())
+        );
+    }
+}
+
+#[test]
+fn a_batch_as_it_lies_comes_to_what_its_records_come_to() {
+    let records = many_records();
+    let (mut one, mut other) = (builder(), builder());
+    let mut offset = 0;
+    for part in records.chunks(23) {
+        let mut batch = BatchBuilder::new(offset);
+        for (record, at) in part.iter().zip(offset..) {
+            one.apply(record, at, 1).expect("it fits");
+            batch.push(0, None, Some(&value_of(record)), &[]);
+        }
+        let batch = batch.build().expect("it is small");
+        let batch = records::records(&batch, 1 << 20).expect("it is sound");
+        other.apply_batch(&batch, offset, 1).expect("it fits");
+        offset += part.len() as i64;
+    }
+    let ((one, delta), (other, other_delta)) = (one.publish().unwrap(), other.publish().unwrap());
+    Model::of(&one).check(&other, "made of batches");
+    assert_eq!((one.offset, delta), (other.offset, other_delta));
+    let mut builder = MetadataBuilder::new(one, BuilderOptions::default());
+    let mut again = BatchBuilder::new(0);
+    again.push(0, None, Some(&value_of(&records[0])), &[]);
+    let again = again.build().expect("it is small");
+    let again = records::records(&again, 1 << 20).expect("it is sound");
+    let refused = builder
+        .apply_batch(&again, 0, 1)
+        .expect_err("it came before");
+    assert!(matches!(
+        refused,
+        LoadError::Apply(ApplyError::OutOfOrder { .. })
+    ));
+}
+
+fn value_of(record: &MetadataRecord) -> Bytes {
+    let value = record.to_bytes(record_version(record, 30));
+    value.expect("it can be written")
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::command::{
     DescribeProducersPartitionReply, LogDirectoryReply, PartitionKey, Reply, RequestToken,
 };
 use crate::config::Durability;
-use crate::directory::Wait;
+use crate::directory::{Directory, Wait};
 use crate::partition::OffsetMove;
 use crate::shard::Shard;
 
@@ -148,17 +148,16 @@ impl Shard {
     }
 
     pub(crate) fn describe_log_dirs(&mut self, token: RequestToken) {
-        let mut directories = Vec::with_capacity(self.directories.len());
-        for directory in &self.directories {
-            let mut replicas = Vec::new();
-            for slot in directory.by_replica.positions() {
-                let partition = self.partition(slot);
-                let bytes = directory
-                    .log
-                    .replica(partition.replica)
-                    .map_or(0, |state| state.bytes);
-                replicas.push((partition.key, i64::try_from(bytes).unwrap_or(i64::MAX)));
-            }
+        let of_directory = |directory: &Directory| Vec::with_capacity(directory.partitions);
+        let mut all: Vec<Vec<_>> = self.directories.iter().map(of_directory).collect();
+        for partition in self.partitions.iter() {
+            let directory = usize::from(partition.directory);
+            let state = self.directories[directory].log.replica(partition.replica);
+            let bytes = state.map_or(0, |state| state.bytes);
+            all[directory].push((partition.key, i64::try_from(bytes).unwrap_or(i64::MAX)));
+        }
+        let mut directories = Vec::with_capacity(all.len());
+        for (directory, mut replicas) in self.directories.iter().zip(all) {
             replicas.sort_unstable();
             directories.push(LogDirectoryReply {
                 directory: directory.id,

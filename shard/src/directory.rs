@@ -6,16 +6,14 @@
 
 use std::collections::VecDeque;
 
-use foldhash::fast::FixedState;
 use odradek_protocol::ErrorCode;
 use odradek_wal::{AppendRefusal, DirectoryId, Log, Lsn, Offset, Output, ReplicaId};
 
 use crate::checkpoint::Gathering;
-use crate::command::Action;
+use crate::command::{Action, PartitionKey};
 use crate::config::Durability;
 use crate::message::Message;
 use crate::partition::OffsetMove;
-use crate::position_index::ReplicaIndex;
 use crate::produce::Blocked;
 use crate::recovery::RecoveredProducers;
 use crate::shard::{Shard, Ticket};
@@ -42,8 +40,8 @@ pub(crate) struct Directory {
     pub(crate) id: DirectoryId,
     pub(crate) log: Log,
     pub(crate) online: bool,
-    /// Positions of the partitions whose replicas lie here.
-    pub(crate) by_replica: ReplicaIndex,
+    /// Partitions whose replicas lie here.
+    pub(crate) partitions: usize,
     /// What waits for the disk, by LSN.
     pub(crate) waiting: VecDeque<(Lsn, Wait)>,
     /// Appends that the log could not take yet, in order; nothing overtakes them.
@@ -65,17 +63,12 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(
-        id: DirectoryId,
-        log: Log,
-        recovered: RecoveredProducers,
-        hash_seed: u64,
-    ) -> Self {
+    pub(crate) fn new(id: DirectoryId, log: Log, recovered: RecoveredProducers) -> Self {
         Directory {
             id,
             log,
             online: true,
-            by_replica: ReplicaIndex::by_replica(FixedState::with_seed(hash_seed)),
+            partitions: 0,
             waiting: VecDeque::new(),
             blocked: VecDeque::new(),
             retry: false,
@@ -183,11 +176,7 @@ impl Shard {
                 file,
                 position,
             } => {
-                let slot = replica.and_then(|replica| {
-                    self.directories[directory]
-                        .by_replica
-                        .get(&self.partitions, &replica)
-                });
+                let slot = replica.and_then(|replica| self.slot_of_replica(directory, replica));
                 let message = Message::Damaged {
                     key: slot.map(|slot| self.partition(slot).key),
                     topic: slot.map(|slot| self.topic_of(slot).name.as_ref().into()),
@@ -263,12 +252,23 @@ impl Shard {
         }
     }
 
+    /// The partition of a replica. A log knows what each is of, and the key is in the index already.
+    fn slot_of_replica(&self, directory: usize, replica: ReplicaId) -> Option<u32> {
+        let state = self.directories[directory].log.replica(replica)?;
+        let key = PartitionKey {
+            topic_id: state.topic_id,
+            partition: state.partition,
+        };
+        let slot = self.slot_of(&key)?;
+        let partition = self.partition(slot);
+        let is_of_it =
+            partition.replica == replica && usize::from(partition.directory) == directory;
+        is_of_it.then_some(slot)
+    }
+
     fn log_start_moved(&mut self, directory: usize, replica: ReplicaId, to: Offset) {
         let ahead = self.options.durability == Durability::None;
-        let Some(slot) = self.directories[directory]
-            .by_replica
-            .get(&self.partitions, &replica)
-        else {
+        let Some(slot) = self.slot_of_replica(directory, replica) else {
             return;
         };
         self.partition_mut(slot)
@@ -336,8 +336,9 @@ impl Shard {
                 self.produce_done(produce, position, Some(ErrorCode::KafkaStorageError));
             }
         }
-        let mut slots: Vec<u32> = self.directories[directory].by_replica.positions().collect();
-        slots.sort_unstable();
+        let all = self.partitions.entries();
+        let lie_here = all.filter(|(_, partition)| usize::from(partition.directory) == directory);
+        let slots: Vec<u32> = lie_here.map(|(slot, _)| slot).collect();
         for slot in slots {
             self.tell_watchers(slot, usize::MAX >> 1);
         }

@@ -435,7 +435,7 @@ impl Shard {
 
     /// Tells those who watch a partition that it moved, and by how many readable bytes.
     pub(crate) fn tell_watchers(&mut self, slot: u32, bytes: usize) {
-        for watcher in &self.partitions[slot as usize].watchers {
+        for watcher in self.partitions[slot as usize].watchers.iter() {
             let Some(part) = self.fetches.get_mut(watcher.fetch as usize) else {
                 continue;
             };
@@ -550,9 +550,7 @@ impl Shard {
 
     fn unwatch(&mut self, fetch: u32, member: u32, slot: u32) {
         if let Some(partition) = self.partitions.get_mut(slot as usize) {
-            partition
-                .watchers
-                .retain(|watcher| *watcher != Watcher { fetch, member });
+            partition.watchers.remove(Watcher { fetch, member });
         }
     }
 

@@ -110,6 +110,30 @@ pub struct Watcher {
     pub member: u32,
 }
 
+/// Those who wait for news of a partition. Most partitions have never had any, and then this is all that it takes; one that was fetched keeps
+/// its room.
+#[derive(Debug, Default)]
+pub struct Watchers(Option<Box<SmallVec<[Watcher; 2]>>>);
+
+impl Watchers {
+    /// Adds one.
+    pub fn push(&mut self, watcher: Watcher) {
+        self.0.get_or_insert_default().push(watcher);
+    }
+
+    /// Takes one out.
+    pub fn remove(&mut self, watcher: Watcher) {
+        if let Some(watchers) = &mut self.0 {
+            watchers.retain(|other| *other != watcher);
+        }
+    }
+
+    /// All of them, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = &Watcher> {
+        self.0.iter().flat_map(|watchers| watchers.iter())
+    }
+}
+
 /// A partition led here.
 #[derive(Debug)]
 pub struct Partition {
@@ -124,7 +148,7 @@ pub struct Partition {
     /// Producers; none until the first idempotent batch.
     pub producers: Option<Box<Producers>>,
     /// Fetches and session parts that wait for news.
-    pub watchers: SmallVec<[Watcher; 1]>,
+    pub watchers: Watchers,
     /// The leader epoch, stamped on new batches.
     pub leader_epoch: i32,
     /// Position of the directory.
@@ -141,7 +165,7 @@ pub struct Partition {
 
 // Case 11: an idle replica costs at most 512 bytes in all; the log's slot takes 128, the image about 330
 // for ten cluster partitions per replica, so that this must stay small.
-const _: () = assert!(size_of::<Partition>() <= 160);
+const _: () = assert!(size_of::<Partition>() <= 96);
 
 impl Partition {
     /// In-sync replicas that acks=-1 needs: the configured number, but never more than are assigned.

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use odradek_wal::{
-    AppendRefusal, CreateReplica, DirectoryId, Offset, ReplicaId, RetentionPolicy, TopicId,
+    AppendRefusal, CreateReplica, DirectoryId, Now, Offset, ReplicaId, RetentionPolicy, TopicId,
 };
 use smallvec::SmallVec;
 
 use crate::command::{CreatePartition, PartitionChange, PartitionKey};
 use crate::config::TopicConfig;
+use crate::coordinator::GROUP_TOPIC;
 use crate::message::Message;
-use crate::partition::{Offsets, Partition};
+use crate::partition::{Offsets, Partition, Watchers};
 use crate::shard::{Shard, Topic};
 
 /// Partitions that wait for room at most; what comes beyond is placed at the next start.
@@ -60,29 +61,79 @@ impl Shard {
                 PartitionChange::CaughtUp {
                     metadata_offset,
                     unfenced,
-                } => self.judge_strays(metadata_offset, unfenced),
+                } => {
+                    if unfenced {
+                        self.hold_retention(false);
+                    }
+                    self.judge_strays(metadata_offset, unfenced)
+                }
             }
+        }
+    }
+
+    /// Before the metadata log is read: takes up a partition that a snapshot of the metadata names, if its replica was recovered. False, and
+    /// nothing is done, for all others, and for those of which more follows than that; [`PartitionChange::Create`] is for them.
+    ///
+    /// What the log says after the snapshot may change a topic's retention, so that nothing goes by it until [`PartitionChange::CaughtUp`] says
+    /// that the broker is unfenced.
+    pub fn adopt(&mut self, now: Now, create: &CreatePartition) -> bool {
+        self.now = now;
+        if create.config.cleanup.compact || &*create.topic_name == GROUP_TOPIC {
+            return false;
+        }
+        if let Some(slot) = self.slot_of(&create.key) {
+            self.renew_partition(slot, create);
+            return true;
+        }
+        let Some(found) = self.claim(create) else {
+            return false;
+        };
+        self.hold_retention(true);
+        self.place(create, found);
+        true
+    }
+
+    fn hold_retention(&mut self, held: bool) {
+        for directory in &mut self.directories {
+            directory.log.hold_retention(held);
         }
     }
 
     fn create_partition(&mut self, create: CreatePartition) {
         let key = create.key;
         if let Some(slot) = self.slot_of(&key) {
-            let partition = self.partition_mut(slot);
-            partition.leader_epoch = partition.leader_epoch.max(create.leader_epoch);
-            partition.in_sync = create.in_sync;
-            partition.replicas = create.replicas;
+            self.renew_partition(slot, &create);
             return self.configure_topic(key.topic_id, create.config);
         }
-        let assigned = create.directory.and_then(|id| self.directory_position(id));
-        let placed = match self.strays.claim(&key, assigned) {
+        let placed = match self.claim(&create) {
             Some(found) => Some(found),
-            None => self.create_replica(&create, assigned),
+            None => self.create_replica(&create),
         };
-        let Some((directory, replica)) = placed else {
-            return;
-        };
-        self.unplaced.remove(&key);
+        if let Some(found) = placed {
+            self.unplaced.remove(&key);
+            self.place(&create, found);
+        }
+    }
+
+    fn renew_partition(&mut self, slot: u32, create: &CreatePartition) {
+        let partition = self.partition_mut(slot);
+        partition.leader_epoch = partition.leader_epoch.max(create.leader_epoch);
+        partition.in_sync = create.in_sync;
+        partition.replicas = create.replicas;
+    }
+
+    /// Where a partition is to lie, when the metadata say so and the directory is here.
+    fn assigned(&self, create: &CreatePartition) -> Option<usize> {
+        create.directory.and_then(|id| self.directory_position(id))
+    }
+
+    fn claim(&mut self, create: &CreatePartition) -> Option<(usize, ReplicaId)> {
+        let assigned = self.assigned(create);
+        self.strays.claim(&create.key, assigned)
+    }
+
+    fn place(&mut self, create: &CreatePartition, (directory, replica): (usize, ReplicaId)) {
+        let key = create.key;
         let Some(state) = self.directories[directory].log.replica(replica) else {
             return;
         };
@@ -96,14 +147,14 @@ impl Shard {
                 topic: create.topic_name.as_ref().into(),
             });
         }
-        let topic = self.topic_for(key.topic_id, create.topic_name, create.config);
+        let topic = self.topic_for(create);
         let partition = Partition {
             key,
             topic,
             replica,
             offsets: Offsets::recovered(log_start, log_end),
             producers,
-            watchers: SmallVec::new(),
+            watchers: Watchers::default(),
             // The log's own last epoch, should the metadata ever be behind it: epochs never go back.
             leader_epoch: create.leader_epoch.max(state.last_epoch.0),
             directory: directory as u16,
@@ -115,12 +166,9 @@ impl Shard {
         let slot = self.partitions.insert(partition) as u32;
         self.index.insert(&self.partitions, slot);
         self.topics[topic as usize].partitions.push(slot);
-        self.directories[directory]
-            .by_replica
-            .insert(&self.partitions, slot);
-        self.directories[directory]
-            .log
-            .set_high_watermark(replica, log_end);
+        let holder = &mut self.directories[directory];
+        holder.partitions += 1;
+        holder.log.set_high_watermark(replica, log_end);
         self.set_retention(slot);
         if had_producers {
             self.queue_expiry(slot, self.now.monotonic_us);
@@ -132,15 +180,12 @@ impl Shard {
     }
 
     /// A new replica in the directory assigned, else in the one that holds the fewest.
-    fn create_replica(
-        &mut self,
-        create: &CreatePartition,
-        assigned: Option<usize>,
-    ) -> Option<(usize, ReplicaId)> {
+    fn create_replica(&mut self, create: &CreatePartition) -> Option<(usize, ReplicaId)> {
+        let assigned = self.assigned(create);
         let online = |directory: &usize| self.directories[*directory].online;
         let directory = assigned.filter(online).or_else(|| {
             let all = (0..self.directories.len()).filter(online);
-            all.min_by_key(|directory| self.directories[*directory].by_replica.len())
+            all.min_by_key(|directory| self.directories[*directory].partitions)
         });
         let Some(directory) = directory else {
             self.unplaced.remove(&create.key);
@@ -203,14 +248,15 @@ impl Shard {
             .position(|directory| directory.id == id)
     }
 
-    fn topic_for(&mut self, id: TopicId, name: Arc<str>, config: Arc<TopicConfig>) -> u32 {
+    fn topic_for(&mut self, create: &CreatePartition) -> u32 {
+        let id = create.key.topic_id;
         if let Some(topic) = self.topic_index.get(&self.topics, &id) {
             return topic;
         }
         let topic = Topic {
             id,
-            name,
-            config,
+            name: create.topic_name.clone(),
+            config: create.config.clone(),
             partitions: SmallVec::new(),
         };
         let topic = self.topics.insert(topic) as u32;
@@ -272,9 +318,7 @@ impl Shard {
         self.tell_watchers(slot, usize::MAX >> 1); // They learn that it is gone.
         let directory = usize::from(self.partition(slot).directory);
         self.index.remove(&self.partitions, slot);
-        self.directories[directory]
-            .by_replica
-            .remove(&self.partitions, slot);
+        self.directories[directory].partitions -= 1;
         let partition = self.partitions.remove(slot as usize);
         let topic = &mut self.topics[partition.topic as usize];
         if key.partition == 0 && topic.config.cleanup.compact {

@@ -1,10 +1,10 @@
-//! Where partitions and topics stand in the shard's tables: by key, by replica of a directory, by topic id. An entry is a position, about
+//! Where partitions and topics stand in the shard's tables: by key, by topic id. An entry is a position, about
 //! ten bytes with its share of free room; what it is found by stays in the item (`partition.rs`), once for all. An index is many small
 //! tables, so that one of millions grows a little at a time.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use odradek_wal::{ReplicaId, TopicId};
+use odradek_wal::TopicId;
 use std::hash::{BuildHasher, Hash};
 
 use crate::command::PartitionKey;
@@ -19,27 +19,18 @@ const TABLES: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct PositionIndex<Item, Identity> {
     tables: Vec<HashTable<u32>>,
-    length: usize,
     hasher: FixedState,
     identity: fn(&Item) -> Identity,
 }
 
 /// Partitions by topic id and number.
 pub(crate) type KeyIndex = PositionIndex<Partition, PartitionKey>;
-/// Partitions by replica: of one directory only.
-pub(crate) type ReplicaIndex = PositionIndex<Partition, ReplicaId>;
 /// Topics by id.
 pub(crate) type TopicIndex = PositionIndex<Topic, TopicId>;
 
 impl KeyIndex {
     pub(crate) fn by_key(hasher: FixedState) -> Self {
         Self::new(hasher, |partition| partition.key)
-    }
-}
-
-impl ReplicaIndex {
-    pub(crate) fn by_replica(hasher: FixedState) -> Self {
-        Self::new(hasher, |partition| partition.replica)
     }
 }
 
@@ -58,7 +49,6 @@ impl<Item, Identity: Copy + Eq + Hash> PositionIndex<Item, Identity> {
     fn new(hasher: FixedState, identity: fn(&Item) -> Identity) -> Self {
         PositionIndex {
             tables: Vec::new(),
-            length: 0,
             hasher,
             identity,
         }
@@ -78,10 +68,6 @@ impl<Item, Identity: Copy + Eq + Hash> PositionIndex<Item, Identity> {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.length
-    }
-
     pub(crate) fn get(&self, items: &Table<Item>, wanted: &Identity) -> Option<u32> {
         let hash = self.hasher.hash_one(wanted);
         let found = self.tables.get(table_of(hash))?.find(hash, |position| {
@@ -99,7 +85,6 @@ impl<Item, Identity: Copy + Eq + Hash> PositionIndex<Item, Identity> {
         let hash_of = |position: &u32| hasher.hash_one(identity(&items[*position as usize]));
         let hash = hash_of(&position);
         self.tables[table_of(hash)].insert_unique(hash, position, hash_of);
-        self.length += 1;
     }
 
     /// Takes the item at `position` out; it is still in the table.
@@ -112,12 +97,6 @@ impl<Item, Identity: Copy + Eq + Hash> PositionIndex<Item, Identity> {
         };
         if let Ok(entry) = table.find_entry(hash, |other| *other == position) {
             entry.remove();
-            self.length -= 1;
         }
-    }
-
-    /// All positions, in no order.
-    pub(crate) fn positions(&self) -> impl Iterator<Item = u32> + '_ {
-        self.tables.iter().flat_map(|table| table.iter().copied())
     }
 }

@@ -169,13 +169,13 @@ impl Shard {
             statistics: ShardStatistics::default(),
             options,
         };
-        for (directory, recovered) in logs.into_iter().enumerate() {
+        for recovered in logs {
             let RecoveredLog {
                 directory: id,
                 log,
                 producers,
             } = recovered;
-            shard.strays.note_log(directory, &log);
+            shard.strays.note_log(&log);
             for (replica, reason) in &producers.unreadable {
                 shard.message(Message::ProducerStateUnreadable {
                     replica: replica.0,
@@ -183,11 +183,9 @@ impl Shard {
                 });
             }
             let replicas = log.statistics().replicas as usize;
-            let mut directory = Directory::new(id, log, producers, shard.options.hash_seed);
             // Most replicas that were recovered are placed again: look-ups that grow step by step would be hashed many times over.
-            directory.by_replica.reserve(&shard.partitions, replicas);
             shard.index.reserve(&shard.partitions, replicas);
-            shard.directories.push(directory);
+            shard.directories.push(Directory::new(id, log, producers));
         }
         let topics = shard.strays.topics();
         shard.topic_index.reserve(&shard.topics, topics);

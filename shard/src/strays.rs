@@ -9,6 +9,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use odradek_wal::{Log, ReplicaId, TopicId};
 use smallvec::SmallVec;
+use std::ops::Range;
 
 use crate::command::PartitionKey;
 use crate::message::Message;
@@ -20,8 +21,14 @@ const STRAY_SHARE: usize = 10;
 /// Recovered replicas that no partition has claimed.
 #[derive(Debug)]
 pub(crate) struct Strays {
-    /// By topic; a topic's partitions are claimed together.
-    unclaimed: HashMap<TopicId, Unclaimed, FixedState>,
+    /// Directory by directory, in the order of their ids; those that were claimed stay until strays are judged.
+    copies: Vec<Recovered>,
+    /// Of each directory.
+    directories: Vec<Copies>,
+    /// Places by topic, those of one topic by partition; made when partitions first come in another order than their replicas.
+    by_topic: Option<HashMap<TopicId, SmallVec<[u32; 2]>, FixedState>>,
+    hasher: FixedState,
+    left: usize,
     recovered: usize,
     metadata_offset_max: i64,
     judged: bool,
@@ -29,58 +36,35 @@ pub(crate) struct Strays {
     allowed: bool,
 }
 
-/// A replica that waits to be claimed, 16 bytes.
-#[derive(Clone, Copy, Debug)]
-struct Copied {
-    partition: i32,
+/// A replica, 32 bytes.
+#[derive(Clone, Debug)]
+struct Recovered {
+    key: PartitionKey,
     directory: u16,
     claimed: bool,
     replica: ReplicaId,
 }
 
-/// The replicas of one topic.
-#[derive(Debug, Default)]
-struct Unclaimed {
-    /// By partition, those of one partition in the order found.
-    copies: SmallVec<[Copied; 1]>,
-    left: usize,
-}
+const _: () = assert!(size_of::<Recovered>() == 32);
 
-impl Unclaimed {
-    fn push(&mut self, copy: Copied) {
-        // Replicas are mostly made in the order of their partitions.
-        let sorted = self
-            .copies
-            .last()
-            .is_none_or(|last| last.partition <= copy.partition);
-        let at = match sorted {
-            true => self.copies.len(),
-            false => self
-                .copies
-                .partition_point(|other| other.partition <= copy.partition),
-        };
-        self.copies.insert(at, copy);
-        self.left += 1;
-    }
-
-    /// Those of one partition that nobody has claimed, with their places.
-    fn of(&self, partition: i32) -> impl DoubleEndedIterator<Item = (usize, &Copied)> {
-        let first = self
-            .copies
-            .partition_point(|copy| copy.partition < partition);
-        let count = self.copies[first..].partition_point(|copy| copy.partition == partition);
-        let places = first..first + count;
-        places
-            .map(|place| (place, &self.copies[place]))
-            .filter(|(_, copy)| !copy.claimed)
-    }
+/// The copies of one directory.
+#[derive(Clone, Debug)]
+struct Copies {
+    places: Range<usize>,
+    /// The one after the last that was claimed. Replicas are made in the order in which the metadata names partitions, so that it mostly is
+    /// the next, and nothing has to be looked up.
+    next: usize,
 }
 
 impl Strays {
     /// None yet.
     pub(crate) fn new(hasher: FixedState) -> Self {
         Strays {
-            unclaimed: HashMap::with_hasher(hasher),
+            copies: Vec::new(),
+            directories: Vec::new(),
+            by_topic: None,
+            hasher,
+            left: 0,
             recovered: 0,
             metadata_offset_max: 0,
             judged: false,
@@ -89,102 +73,167 @@ impl Strays {
         }
     }
 
-    /// Takes in all replicas of a recovered log.
-    pub(crate) fn note_log(&mut self, directory: usize, log: &Log) {
+    /// Takes in all replicas of a recovered log; logs come in the order of their directories.
+    pub(crate) fn note_log(&mut self, log: &Log) {
+        let first = self.copies.len();
+        let directory = self.directories.len() as u16;
+        self.copies
+            .reserve_exact(log.statistics().replicas as usize);
         for (replica, state) in log.replicas() {
-            let copy = Copied {
-                partition: state.partition,
-                directory: directory as u16,
+            self.copies.push(Recovered {
+                key: PartitionKey {
+                    topic_id: state.topic_id,
+                    partition: state.partition,
+                },
+                directory,
                 claimed: false,
                 replica,
-            };
-            self.unclaimed.entry(state.topic_id).or_default().push(copy);
-            self.recovered += 1;
+            });
             self.metadata_offset_max = self.metadata_offset_max.max(state.metadata_offset);
         }
+        let places = first..self.copies.len();
+        self.left += places.len();
+        self.recovered += places.len();
+        self.directories.push(Copies {
+            next: places.start,
+            places,
+        });
     }
 
-    /// The replica that a partition adopts: the one in the directory assigned, else the only or newest one.
+    /// The replica that a partition adopts: the one in the directory assigned, else the only or newest one. A log holds one of a partition at
+    /// most, since a second is made only where none waits to be claimed.
     pub(crate) fn claim(
         &mut self,
         key: &PartitionKey,
         assigned: Option<usize>,
     ) -> Option<(usize, ReplicaId)> {
-        let topic = self.unclaimed.get(&key.topic_id)?;
-        let in_assigned =
-            |(_, copy): &(usize, &Copied)| Some(usize::from(copy.directory)) == assigned;
-        let (place, _) = topic
-            .of(key.partition)
-            .rev()
-            .find(in_assigned)
-            .or_else(|| topic.of(key.partition).next_back())?;
-        Some(self.take_at(key.topic_id, place))
+        if self.left == 0 {
+            return None;
+        }
+        let place = match self.next_in_order(key, assigned) {
+            Some(place) => place,
+            None => self.look_up(key, assigned)?,
+        };
+        Some(self.take_at(place))
     }
 
-    fn take_at(&mut self, topic_id: TopicId, place: usize) -> (usize, ReplicaId) {
-        let topic = self
-            .unclaimed
-            .get_mut(&topic_id)
-            .expect("the place was found in it");
-        let copy = &mut topic.copies[place];
+    fn next_in_order(&self, key: &PartitionKey, assigned: Option<usize>) -> Option<usize> {
+        let directory = match self.directories.len() {
+            1 => 0,
+            _ => assigned?,
+        };
+        let copies = self.directories.get(directory)?;
+        let next = copies
+            .places
+            .contains(&copies.next)
+            .then_some(copies.next)?;
+        let copy = &self.copies[next];
+        (!copy.claimed && copy.key == *key).then_some(next)
+    }
+
+    fn look_up(&mut self, key: &PartitionKey, assigned: Option<usize>) -> Option<usize> {
+        let copies = &self.copies;
+        let hasher = &self.hasher;
+        let by_topic = self
+            .by_topic
+            .get_or_insert_with(|| places_by_topic(copies, hasher));
+        let places = by_topic.get(&key.topic_id)?;
+        let partition_of = |place: &u32| copies[*place as usize].key.partition;
+        let first = places.partition_point(|place| partition_of(place) < key.partition);
+        let found = places[first..]
+            .iter()
+            .take_while(|place| partition_of(place) == key.partition)
+            .map(|place| *place as usize)
+            .filter(|place| !copies[*place].claimed);
+        let in_assigned = |place: &usize| Some(usize::from(copies[*place].directory)) == assigned;
+        found
+            .clone()
+            .filter(in_assigned)
+            .last()
+            .or_else(|| found.last())
+    }
+
+    fn take_at(&mut self, place: usize) -> (usize, ReplicaId) {
+        let copy = &mut self.copies[place];
         copy.claimed = true;
         let found = (usize::from(copy.directory), copy.replica);
-        topic.left -= 1;
-        if topic.left == 0 {
-            self.unclaimed.remove(&topic_id);
-        }
-        if self.unclaimed.is_empty() {
-            self.unclaimed.shrink_to_fit();
+        self.directories[found.0].next = place + 1;
+        self.left -= 1;
+        if self.left == 0 {
+            self.keep_unclaimed();
         }
         found
     }
 
-    /// Topics that have any.
+    /// Forgets those that were claimed.
+    fn keep_unclaimed(&mut self) {
+        self.by_topic = None;
+        self.copies.retain(|copy| !copy.claimed);
+        self.copies.shrink_to_fit();
+        let mut first = 0;
+        for (directory, copies) in self.directories.iter_mut().enumerate() {
+            let of_it = &self.copies[first..];
+            let count = of_it.partition_point(|copy| usize::from(copy.directory) == directory);
+            copies.places = first..first + count;
+            copies.next = first;
+            first += count;
+        }
+    }
+
+    /// Topics that have any, about: each as often as others come between its replicas.
     pub(crate) fn topics(&self) -> usize {
-        self.unclaimed.len()
+        let topics = self
+            .copies
+            .chunk_by(|one, other| one.key.topic_id == other.key.topic_id);
+        topics.count()
     }
 
     /// How many wait for an operator's word.
     pub(crate) fn held(&self) -> usize {
-        if self.held { self.count() } else { 0 }
-    }
-
-    fn count(&self) -> usize {
-        self.unclaimed.values().map(|topic| topic.left).sum()
+        if self.held { self.left } else { 0 }
     }
 
     /// All that are left, by key.
     fn sorted(&self) -> Vec<(PartitionKey, usize, ReplicaId)> {
-        let mut left = Vec::new();
-        for (topic_id, topic) in &self.unclaimed {
-            let copies = topic.copies.iter().filter(|copy| !copy.claimed);
-            left.extend(copies.map(|copy| {
-                let key = PartitionKey {
-                    topic_id: *topic_id,
-                    partition: copy.partition,
-                };
-                (key, usize::from(copy.directory), copy.replica)
-            }));
-        }
+        let copies = self.copies.iter().filter(|copy| !copy.claimed);
+        let mut left: Vec<_> = copies
+            .map(|copy| (copy.key, usize::from(copy.directory), copy.replica))
+            .collect();
         left.sort_by_key(|(key, ..)| *key);
         left
     }
 
     fn take(&mut self, directory: usize, replica: ReplicaId) -> Option<PartitionKey> {
-        let found = |copy: &Copied| {
-            !copy.claimed && usize::from(copy.directory) == directory && copy.replica == replica
-        };
-        let (topic_id, place) = self.unclaimed.iter().find_map(|(topic_id, topic)| {
-            let place = topic.copies.iter().position(found)?;
-            Some((*topic_id, place))
-        })?;
-        let partition = self.unclaimed[&topic_id].copies[place].partition;
-        self.take_at(topic_id, place);
-        Some(PartitionKey {
-            topic_id,
-            partition,
-        })
+        let places = self.directories.get(directory)?.places.clone();
+        let found = self.copies[places.clone()].binary_search_by_key(&replica, |copy| copy.replica);
+        let place = places.start + found.ok()?;
+        let copy = &self.copies[place];
+        let key = copy.key;
+        if copy.claimed {
+            return None;
+        }
+        self.take_at(place);
+        Some(key)
     }
+}
+
+/// The places of each topic's unclaimed copies by partition, those of one partition in the order found.
+fn places_by_topic(
+    copies: &[Recovered],
+    hasher: &FixedState,
+) -> HashMap<TopicId, SmallVec<[u32; 2]>, FixedState> {
+    let mut by_topic: HashMap<TopicId, SmallVec<[u32; 2]>, FixedState> =
+        HashMap::with_hasher(hasher.clone());
+    for (place, copy) in copies.iter().enumerate().filter(|(_, copy)| !copy.claimed) {
+        by_topic
+            .entry(copy.key.topic_id)
+            .or_default()
+            .push(place as u32);
+    }
+    for places in by_topic.values_mut() {
+        places.sort_by_key(|place| copies[*place as usize].key.partition);
+    }
+    by_topic
 }
 
 impl Shard {
@@ -193,7 +242,8 @@ impl Shard {
             return;
         }
         self.strays.judged = true;
-        let strays = self.strays.count();
+        self.strays.keep_unclaimed();
+        let strays = self.strays.left;
         let replicas = self.strays.recovered;
         if strays * STRAY_SHARE > replicas && !self.strays.allowed {
             self.strays.held = true;

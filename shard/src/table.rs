@@ -101,11 +101,17 @@ impl<T> Table<T> {
 
     /// All items, by position.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.chunks
-            .iter()
-            .flatten()
-            .filter_map(|place| match place {
-                Place::Taken(item) => Some(item),
+        self.entries().map(|(_, item)| item)
+    }
+
+    /// All items with their positions.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, &T)> {
+        // Every chunk but the last is full.
+        let places = self.chunks.iter().flatten();
+        (0u32..)
+            .zip(places)
+            .filter_map(|(position, place)| match place {
+                Place::Taken(item) => Some((position, item)),
                 Place::Free(_) => None,
             })
     }
@@ -141,6 +147,11 @@ mod tests {
         }
         assert_eq!(table.len(), 3 * CHUNK_ITEMS - 3);
         assert_eq!(table.iter().count(), table.len());
+        assert!(
+            table
+                .entries()
+                .all(|(position, item)| position as usize == *item)
+        );
         let again: Vec<usize> = (0..4).map(|_| table.insert(9)).collect();
         assert_eq!(
             again,

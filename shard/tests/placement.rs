@@ -95,6 +95,81 @@ fn case_17_many_strays_wait_for_an_operator() {
 }
 
 #[test]
+fn case_17_replicas_are_claimed_in_whatever_order_their_partitions_come() {
+    for step in [1, 7, 11, 23] {
+        let mut node = Node::with(ShardOptions::default(), 2);
+        let keys: Vec<_> = (0..24)
+            .map(|number| key(number / 8 + 1, i32::from(number % 8)))
+            .collect();
+        for (number, key) in keys.iter().enumerate() {
+            node.create(key.topic_id.0[0], key.partition, TopicConfig::default());
+            node.produce(*key, batch(&[&format!("{number}")]));
+        }
+        let mut node = node.crash();
+        for number in 0..24 {
+            let key = keys[(5 + number * step) % 24];
+            node.metadata(vec![creation(key, TopicConfig::default())]);
+            // And one that is new in between.
+            node.metadata(vec![creation(key_of_new(number), TopicConfig::default())]);
+        }
+        node.settle();
+        for (number, key) in keys.iter().enumerate() {
+            let read = node.read_all(*key, 0);
+            assert_eq!(read, [(0, format!("{number}").into_bytes())], "step {step}");
+        }
+        let all: usize = (0..2)
+            .map(|directory| node.shard.log(directory).replicas().count())
+            .sum();
+        assert_eq!(all, 48, "adopted, not made anew");
+    }
+}
+
+fn key_of_new(number: usize) -> PartitionKey {
+    key(200, number as i32)
+}
+
+#[test]
+fn what_a_snapshot_names_is_taken_up_and_nothing_of_it_goes_before_the_broker_serves() {
+    let short = || TopicConfig {
+        retention_ms: 1_000,
+        segment_ms: 1_000,
+        ..TopicConfig::default()
+    };
+    let mut node = Node::new();
+    let known = node.create(1, 0, short());
+    node.produce(known, batch(&["a"]));
+    let mut node = node.crash();
+    let adopt = |node: &mut Node, change: PartitionChange| match change {
+        PartitionChange::Create(create) => node.shard.adopt(node.now, &create),
+        other => panic!("{other:?}"),
+    };
+    assert!(adopt(&mut node, creation(known, short())));
+    assert!(adopt(&mut node, creation(known, short())), "twice is once");
+    let new = creation(key(1, 1), TopicConfig::default());
+    assert!(!adopt(&mut node, new), "nothing of it was recovered");
+    node.pass_ms(1_200_000);
+    assert_eq!(
+        node.read_all(known, 0).len(),
+        1,
+        "deleted by a retention that the log may say more of"
+    );
+    // What the log says comes as ever.
+    node.metadata(vec![PartitionChange::Config {
+        topic_id: known.topic_id,
+        config: Arc::new(TopicConfig::default()),
+    }]);
+    node.metadata(vec![caught_up(10)]);
+    node.pass_ms(1_200_000);
+    assert_eq!(node.read_all(known, 0).len(), 1);
+    node.metadata(vec![PartitionChange::Config {
+        topic_id: known.topic_id,
+        config: Arc::new(short()),
+    }]);
+    node.pass_ms(1_200_000);
+    assert_eq!(node.fetch(known, 1).log_start_offset, 1);
+}
+
+#[test]
 fn a_deleted_topic_is_gone_and_its_name_may_come_back_empty() {
     let mut node = Node::new();
     let first = node.create(1, 0, TopicConfig::default());

@@ -55,6 +55,7 @@ pub(crate) struct Retention {
     round_took_us: u64,
     clock: Option<Now>,
     frozen: bool,
+    held: bool,
     /// What the wall clock said when it was last believed.
     believed_wall_ms: i64,
 }
@@ -71,6 +72,7 @@ impl Retention {
             round_took_us: 0,
             clock: None,
             frozen: false,
+            held: false,
             believed_wall_ms: 0,
         }
     }
@@ -124,6 +126,11 @@ impl Log {
         self.checkpointer.wanted |= self.retention.frozen;
         self.retention.frozen = false;
         self.retention.clock = Some(now);
+    }
+
+    /// While held, nothing goes by age or size: what the policies are is not known for certain yet.
+    pub fn hold_retention(&mut self, held: bool) {
+        self.retention.held = held;
     }
 
     /// Wall and monotonic time must move together.
@@ -195,7 +202,7 @@ impl Log {
 
     /// A bounded piece of the round over all slots: one is due each `retention_check_interval_ms`, and sooner while space is short.
     pub(crate) fn proceed_retention(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.retention.frozen || self.shutting_down {
+        if self.retention.frozen || self.retention.held || self.shutting_down {
             return;
         }
         let grown = std::mem::take(&mut self.retention.grown);

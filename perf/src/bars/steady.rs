@@ -10,8 +10,10 @@ use crate::systems::{Running, System};
 use crate::{PerfError, process};
 use std::time::{Duration, Instant};
 
-/// The shares of its closed-loop peak at which Kafka is tried, until it holds one.
-const HELD_SHARES: [f64; 5] = [0.95, 0.85, 0.75, 0.6, 0.45];
+/// The shares of its closed-loop peak at which Kafka is tried, the highest first, until it holds one.
+const HELD_SHARES: [f64; 8] = [1.3, 1.2, 1.1, 1.0, 0.9, 0.8, 0.65, 0.5];
+/// Each for this part of the minute.
+const HELD_PART: f64 = 0.25;
 /// The share of a rate that must be reached for it to count as held.
 pub(super) const HELD_SHARE_MIN: f64 = 0.99;
 /// A pause of this length is none that a server without a real-time kernel can be blamed for, microseconds.
@@ -84,11 +86,15 @@ pub(super) fn half_peak(context: &mut Context<'_>, row: &mut Row) -> Result<(), 
     let odradek = context.start_with(System::Odradek, &SMALL)?;
     let ring = context.start(System::FloorRing)?;
     let closed = deep(context);
-    let peak = one(context, row, &odradek, "odradek, closed loop", &closed)?;
-    let half = Load {
-        rate: Some((peak.requests_per_second / 2.0).floor()),
+    // A disk takes bursts that it does not sustain: half of one is no half of what a minute brings.
+    let minute = Load {
         seconds: context.options.long_seconds,
         ..closed.clone()
+    };
+    let peak = one(context, row, &odradek, "odradek, closed loop", &minute)?;
+    let half = Load {
+        rate: Some((peak.requests_per_second / 2.0).floor()),
+        ..minute
     };
     let before = one(context, row, &ring, "floor-ring before", &half)?;
     let ours = one(context, row, &odradek, "odradek, half of peak", &half)?;
@@ -139,6 +145,7 @@ fn highest_held(
         let rate = (peak.requests_per_second * share).floor().max(1.0);
         let load = Load {
             rate: Some(rate),
+            seconds: context.options.long_seconds * HELD_PART,
             ..closed.clone()
         };
         let name = format!("kafka-flush, {:.0} % of its peak", share * 100.0);

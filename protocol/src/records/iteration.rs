@@ -292,7 +292,23 @@ fn varlong(rest: &mut &[u8]) -> Result<i64, RecordProblem> {
     Ok((number >> 1) as i64 ^ -((number & 1) as i64))
 }
 
+#[inline]
 fn unsigned_varlong(rest: &mut &[u8], bytes_max: usize) -> Result<u64, RecordProblem> {
+    // Most have one byte, and lengths two.
+    match **rest {
+        [one @ ..0x80, ref left @ ..] => {
+            *rest = left;
+            Ok(one.into())
+        }
+        [one, two @ ..0x80, ref left @ ..] => {
+            *rest = left;
+            Ok(u64::from(one & 0x7f) | u64::from(two) << 7)
+        }
+        _ => long_unsigned_varlong(rest, bytes_max),
+    }
+}
+
+fn long_unsigned_varlong(rest: &mut &[u8], bytes_max: usize) -> Result<u64, RecordProblem> {
     let mut number = 0u64;
     for (index, byte) in rest.iter().take(bytes_max).enumerate() {
         let shift = 7 * index as u32;

@@ -34,6 +34,7 @@ use std::collections::VecDeque;
 
 use odradek_protocol::ErrorCode;
 use odradek_protocol::metadata_records::MetadataRecord;
+use odradek_protocol::records::Records;
 
 pub use activation::bootstrap_records;
 pub use create_topics::{CreationStep, TopicCreation};
@@ -48,8 +49,8 @@ pub use topic_names::{names_collide, validate_topic_name};
 use crate::configs::ConfigLayers;
 pub use crate::consensus::Now;
 use crate::image::{
-    ApplyError, BuilderOptions, ConfigResource, MetadataBuilder, MetadataDelta, MetadataImage,
-    TopicsImage,
+    ApplyError, BuilderOptions, ConfigResource, LoadError, MetadataBuilder, MetadataDelta,
+    MetadataImage, TopicsImage,
 };
 use options::Random;
 use sessions::Sessions;
@@ -123,6 +124,16 @@ impl QuorumController {
             self.builder.apply(record, offset, epoch)?;
         }
         Ok(())
+    }
+
+    /// The same of a batch of the log as it lies.
+    pub fn replay_batch_unpublished(
+        &mut self,
+        batch: &Records,
+        base_offset: i64,
+        epoch: i32,
+    ) -> Result<(), LoadError> {
+        self.builder.apply_batch(batch, base_offset, epoch)
     }
 
     /// Makes an image of what was replayed unpublished, where no batch follows that would.
@@ -200,6 +211,11 @@ impl QuorumController {
     /// When `tick` has something to do, in monotonic microseconds; none while no other broker has a session.
     pub fn next_deadline_us(&self) -> Option<u64> {
         self.sessions.next_deadline_us(self.options.node_id)
+    }
+
+    /// metadata.version as everything replayed says, committed or not.
+    pub fn metadata_version(&self) -> i16 {
+        self.image().metadata_version()
     }
 
     /// The image with everything replayed, but for topics.

@@ -5,9 +5,11 @@ use std::fmt;
 
 use odradek_protocol::Uuid;
 use odradek_protocol::metadata_records::MetadataRecord;
+use odradek_protocol::records::Records;
 
 use super::MetadataImage;
 use super::delta::MetadataDelta;
+use super::short_way::{LoadError, ShortWay};
 use super::topics_builder::TopicsBuilder;
 
 /// What the builder is handed from outside.
@@ -170,19 +172,10 @@ impl MetadataBuilder {
     ) -> Result<MetadataBuilder, ApplyError> {
         let mut builder = MetadataBuilder::new(MetadataImage::empty(), options);
         for record in records {
-            builder.apply_of_snapshot(record, offset)?;
+            builder.apply_one(record, offset)?;
         }
         builder.set_position(offset, epoch);
         Ok(builder)
-    }
-
-    /// Applies one record of a snapshot that stands for the log up to and with `offset`; [`MetadataBuilder::set_position`] follows the last.
-    pub(super) fn apply_of_snapshot(
-        &mut self,
-        record: &MetadataRecord,
-        offset: i64,
-    ) -> Result<(), ApplyError> {
-        self.apply_one(record, offset)
     }
 
     /// The working copy's cluster part: everything but topics, which are in [`MetadataBuilder::topics`].
@@ -207,15 +200,35 @@ impl MetadataBuilder {
         offset: i64,
         epoch: i32,
     ) -> Result<(), ApplyError> {
-        if offset <= self.image.offset {
-            return Err(ApplyError::OutOfOrder {
-                offset,
-                last: self.image.offset,
-            });
-        }
+        self.follows(offset)?;
         self.apply_one(record, offset)?;
         self.set_position(offset, epoch);
         Ok(())
+    }
+
+    /// Applies the records of a batch from `base_offset` on, written in `epoch`, as they lie. After an error the builder must not be used again.
+    pub fn apply_batch(
+        &mut self,
+        batch: &Records,
+        base_offset: i64,
+        epoch: i32,
+    ) -> Result<(), LoadError> {
+        let mut short_way = ShortWay::default();
+        for (offset, record) in (base_offset..).zip(batch.views()) {
+            let value = record.map_err(LoadError::Batch)?.value.unwrap_or_default();
+            self.follows(offset).map_err(LoadError::Apply)?;
+            short_way.apply(self, batch.decompressed(), value, offset)?;
+            self.set_position(offset, epoch);
+        }
+        Ok(())
+    }
+
+    fn follows(&self, offset: i64) -> Result<(), ApplyError> {
+        let last = self.image.offset;
+        match offset > last {
+            true => Ok(()),
+            false => Err(ApplyError::OutOfOrder { offset, last }),
+        }
     }
 
     /// Moves past offsets that hold no metadata record: control batches.
@@ -235,6 +248,11 @@ impl MetadataBuilder {
         let mut image = self.image.clone();
         image.topics = self.topics.image.clone();
         Some((image, delta))
+    }
+
+    /// Partition changes that the next publication will name.
+    pub(super) fn partitions_changed(&self) -> usize {
+        self.topics.delta.partitions.len()
     }
 
     /// Drops what no partition uses any more at once, instead of when it has doubled.

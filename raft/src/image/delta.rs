@@ -57,7 +57,7 @@ pub struct DeletedTopic {
 /// Changes of topics and partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicsDelta {
-    /// Ids of new topics; asked for, never listed, so that their order is nobody's matter.
+    /// Ids of new topics; asked for, never listed, so that their order is nobody's matter. None of a snapshot that was loaded: all are new.
     pub created: HashSet<Uuid, FixedState>,
     /// Topics that are gone, in the order they went.
     pub deleted: Vec<DeletedTopic>,

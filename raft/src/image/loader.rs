@@ -1,50 +1,21 @@
-//! An image out of a snapshot's records, as they come: millions of them are neither kept nor all read. Most partition records of a snapshot
-//! say the same as the one before of another partition, and then its entry is simply set once more; topic records are read where they lie.
-//! Publication is in `builder.rs`.
-
-use std::fmt;
+//! An image out of a snapshot's records, as they come: millions of them are neither kept nor all read (`short_way.rs`). Publication is in
+//! `builder.rs`.
 
 use bytes::Bytes;
-use odradek_protocol::codec::DecodeError;
-use odradek_protocol::metadata_records::{MetadataRecord, PartitionRecordParts, TopicRecordParts};
 
 use super::MetadataImage;
-use super::builder::{ApplyError, BuilderOptions, MetadataBuilder};
+use super::builder::{BuilderOptions, MetadataBuilder};
 use super::delta::MetadataDelta;
-use super::topics::PartitionEntry;
-
-/// Why a snapshot makes no image.
-#[derive(Debug)]
-pub enum LoadError {
-    /// A record cannot be read.
-    Decode(DecodeError),
-    /// A record does not fit what comes before it.
-    Apply(ApplyError),
-    /// It ends inside a transaction.
-    OpenTransaction,
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LoadError::Decode(error) => write!(formatter, "{error}"),
-            LoadError::Apply(error) => write!(formatter, "{error}"),
-            LoadError::OpenTransaction => {
-                formatter.write_str("a snapshot ends inside a transaction")
-            }
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}
+use super::short_way::{LoadError, ShortWay};
 
 /// See the module.
 #[derive(Debug)]
 pub struct SnapshotLoader {
     builder: MetadataBuilder,
     offset: i64,
-    /// The last partition record that was read: its version, what follows its topic id, and what it came to.
-    last: Option<(u8, Bytes, PartitionEntry)>,
+    /// What the pieces given out changed.
+    given: MetadataDelta,
+    short_way: ShortWay,
 }
 
 impl SnapshotLoader {
@@ -55,7 +26,8 @@ impl SnapshotLoader {
         SnapshotLoader {
             builder,
             offset,
-            last: None,
+            given: MetadataDelta::default(),
+            short_way: ShortWay::default(),
         }
     }
 
@@ -64,33 +36,22 @@ impl SnapshotLoader {
     /// # Errors
     /// When it cannot be read or does not fit; nothing more may be taken then.
     pub fn take(&mut self, held: &Bytes, value: &[u8]) -> Result<(), LoadError> {
-        let parts = PartitionRecordParts::of(value);
-        if let Some(parts) = parts
-            && let Some((version, rest, entry)) = &self.last
-            && parts.version == *version
-            && parts.rest == rest
-        {
-            let (topic, number, entry) = (parts.topic_id, parts.partition_id, *entry);
-            let set = self.builder.set_like(topic, number, entry, self.offset);
-            return set.map_err(LoadError::Apply);
-        }
-        if let Some(topic) = TopicRecordParts::of(value) {
-            let created = self
-                .builder
-                .create_topic(topic.name, topic.topic_id, self.offset);
-            return created.map_err(LoadError::Apply);
-        }
-        let known = parts.map(|parts| (parts.version, held.slice_ref(parts.rest)));
-        let decoded = MetadataRecord::decode(held.slice_ref(value));
-        let (record, _version) = decoded.map_err(LoadError::Decode)?;
-        self.builder
-            .apply_of_snapshot(&record, self.offset)
-            .map_err(LoadError::Apply)?;
-        if let (MetadataRecord::Partition(record), Some((version, rest))) = (&record, known) {
-            let entry = self.builder.entry_of(record.topic_id, record.partition_id);
-            self.last = entry.map(|entry| (version, rest, entry));
-        }
-        Ok(())
+        self.short_way
+            .apply(&mut self.builder, held, value, self.offset)
+    }
+
+    /// Partitions that were taken since the last piece.
+    pub fn partitions_gathered(&self) -> usize {
+        self.builder.partitions_changed()
+    }
+
+    /// The image so far and what was taken since the last piece, for those who can make ready for a part of it; topics are found in it by
+    /// index and name. None inside a transaction.
+    pub fn piece(&mut self) -> Option<(MetadataImage, MetadataDelta)> {
+        let (image, delta) = self.builder.publish()?;
+        self.given.add(delta.clone());
+        self.short_way = ShortWay::default();
+        Some((image, delta))
     }
 
     /// The image, and all of it as a change from nothing; `epoch` is that of the last record it stands for.
@@ -101,6 +62,10 @@ impl SnapshotLoader {
         let settled = self.builder.settle_topics(self.offset);
         settled.map_err(LoadError::Apply)?;
         self.builder.set_position(self.offset, epoch);
-        self.builder.publish().ok_or(LoadError::OpenTransaction)
+        let (image, delta) = self.builder.publish().ok_or(LoadError::OpenTransaction)?;
+        self.given.add(delta);
+        self.given.settle_merged();
+        self.given.topics.created.clear();
+        Ok((image, self.given))
     }
 }

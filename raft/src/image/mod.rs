@@ -10,6 +10,7 @@ mod delta;
 mod intern;
 mod loader;
 mod records;
+mod short_way;
 mod snapshot;
 mod sorted;
 mod topics;
@@ -30,8 +31,9 @@ pub use cluster::{
     BrokerRegistration, ControllerRegistration, Listener, QuotaEntity, VersionRange,
 };
 pub use delta::{DeletedTopic, MetadataDelta, PartitionChange, TopicsDelta};
-pub use loader::{LoadError, SnapshotLoader};
+pub use loader::SnapshotLoader;
 pub use records::{ELR_VERSION, KRAFT_VERSION, METADATA_VERSION, record_version};
+pub use short_way::LoadError;
 pub use snapshot::write_snapshot;
 pub use topics::{NO_LEADER, Partition, PartitionView, TopicView, TopicsImage, is_internal_topic};
 

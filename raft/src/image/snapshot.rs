@@ -1,5 +1,6 @@
-//! An image as records, in Kafka's order: features (metadata.version first), cluster, topics, configs, quotas, producer ids, ACLs, SCRAM,
-//! tokens. The file around them (control batches, frames) is in `crate::snapshot`.
+//! An image as records, in Kafka's order but for one thing: features (metadata.version first), cluster, configs, topics, quotas, producer ids,
+//! ACLs, SCRAM, tokens. Configs, which Kafka has after topics and takes in any order, come before them, since a start takes up partitions as it
+//! reads them, each with its configuration. The file around them (control batches, frames) is in `crate::snapshot`.
 
 use odradek_protocol::StrBytes;
 use odradek_protocol::metadata_records::client_quota_record::EntityData;
@@ -31,9 +32,6 @@ pub fn write_snapshot<E>(
     for controller in image.controllers.values() {
         sink(controller_record(controller))?;
     }
-    for topic in image.topics.iter() {
-        write_topic(&topic, sink)?;
-    }
     for (resource, configs) in image.configs.iter() {
         for (name, value) in configs.iter() {
             sink(MetadataRecord::Config(ConfigRecord {
@@ -44,6 +42,9 @@ pub fn write_snapshot<E>(
                 ..ConfigRecord::default()
             }))?;
         }
+    }
+    for topic in image.topics.iter() {
+        write_topic(&topic, sink)?;
     }
     write_quotas(image, sink)?;
     if image.next_producer_id > 0 {

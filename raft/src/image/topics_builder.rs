@@ -123,10 +123,10 @@ impl TopicsBuilder {
             Some(ids) => ids.push(key),
             None => {
                 image.by_id.insert(&Own, key);
+                self.delta.created.insert(id);
             }
         }
         self.last = Some((id, index));
-        self.delta.created.insert(id);
         is_new && is_named
     }
 

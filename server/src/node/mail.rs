@@ -14,6 +14,8 @@ pub struct ImageUpdate {
     pub delta: Arc<MetadataDelta>,
     /// Whether this broker is unfenced in it, in this life of the process: strays may be judged (case 17).
     pub unfenced: bool,
+    /// At a start: the image that comes right after this one, of a snapshot. What it does not name any more is not made first.
+    pub followed_by: Option<Arc<MetadataImage>>,
 }
 
 /// A message between cores (or of a core to itself).

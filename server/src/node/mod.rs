@@ -2,6 +2,7 @@
 //! [`Core`] is the machine that the shell (or the simulator) drives; one per core, alike but for the metadata group,
 //! which lives on core 0. Handlers are one file per API in `api/`.
 
+pub mod adoption;
 pub mod api;
 pub mod connection;
 pub mod controller_call;
@@ -27,6 +28,7 @@ pub use options::NodeOptions;
 pub use topics::{BrokerEndpoint, TopicFound};
 
 use crate::machine::{ConnectionId, LogLevel, Machine, MachineAction, MachineEvent, Now};
+use adoption::Adopted;
 use api::fetch::Unresolved;
 use bytes::Bytes;
 use connection::Connection;
@@ -105,6 +107,8 @@ pub struct Core {
     pub(crate) image: Arc<MetadataImage>,
     pub(crate) topic_configs: TopicConfigs,
     pub(crate) placements: Placements,
+    /// What the shards took up before the loop ran, until the first image is placed.
+    pub(crate) adopted: Option<Adopted>,
     leftovers: Leftovers,
     pub(crate) sessions: SessionCache,
     pub(crate) unresolved: HashMap<i32, Vec<Unresolved>, FixedState>,
@@ -150,6 +154,8 @@ pub struct CoreParts {
     pub metrics: Arc<CoreMetrics>,
     pub image: Arc<MetadataImage>,
     pub shards: Vec<OwnedShard>,
+    /// What the shards took up of the metadata's snapshot already.
+    pub adopted: Option<Adopted>,
     /// Core 0 only.
     pub metadata_group: Option<Box<MetadataGroup>>,
 }
@@ -174,6 +180,7 @@ impl Core {
             image: parts.image,
             topic_configs: TopicConfigs::default(),
             placements: Placements::default(),
+            adopted: parts.adopted,
             leftovers: Leftovers::default(),
             sessions,
             unresolved: HashMap::with_hasher(hasher.clone()),

@@ -4,17 +4,15 @@
 
 use super::mail::ImageUpdate;
 use super::routing::{core_of, shard_of};
-use super::{Core, METADATA_CORE, Mail, TopicFound, operator};
+use super::{Core, METADATA_CORE, Mail, NodeOptions, TopicFound, operator};
 use odradek_protocol::Uuid;
 use odradek_raft::configs::ConfigLayers;
-use odradek_raft::image::{
-    ConfigResource, MetadataDelta, MetadataImage, PartitionView, TopicView, resource_type,
-};
+use odradek_raft::image::{ConfigResource, MetadataDelta, MetadataImage, TopicView, resource_type};
 use odradek_shard::Event;
 use odradek_shard::command::{CreatePartition, PartitionChange, PartitionKey};
 use odradek_shard::config::{CleanupPolicy, TimestampType, TopicCompression, TopicConfig};
 use odradek_wal::{DirectoryId, TopicId};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Topics whose configuration a core keeps at hand for produces; above it all are looked up again.
@@ -26,6 +24,9 @@ const TURN_PARTITIONS: usize = 48;
 /// The same while nobody is served yet: few enough that the processor's cache still has the changes when the shard takes them.
 const STARTING_TURN_PARTITIONS: usize = 512;
 
+/// In the time of one of them so many are passed by that were adopted before the loop ran.
+const PASSED_FOR_ONE: usize = 128;
+
 /// What each shard of this core is to do.
 type Changes = BTreeMap<u16, Vec<PartitionChange>>;
 
@@ -35,6 +36,9 @@ pub struct TopicConfigs {
     shared: Option<Arc<TopicConfig>>,
     produced: BTreeMap<Uuid, Arc<TopicConfig>>,
 }
+
+/// The topic that partitions were last looked at of: its index in the image, and its configuration.
+pub(super) type CurrentTopic = Option<(u32, Arc<TopicConfig>)>;
 
 impl TopicConfigs {
     fn of(&mut self, core: &CoreFacts<'_>, image: &MetadataImage, name: &str) -> Arc<TopicConfig> {
@@ -87,14 +91,20 @@ struct Placement {
 }
 
 impl Core {
+    /// Whether a new partition was taken up by its shard before the loop ran.
+    fn is_adopted(&self, change: &odradek_raft::image::PartitionChange) -> bool {
+        let adopted = self.adopted.as_ref().filter(|_| change.is_created());
+        adopted.is_some_and(|adopted| adopted.holds(change.slot))
+    }
+
     /// The configuration that batches for a topic are checked against: that of the image this core serves from.
     pub(crate) fn produce_config(&mut self, topic: &TopicFound) -> Arc<TopicConfig> {
         if let Some(config) = self.topic_configs.produced.get(&topic.id) {
             return config.clone();
         }
         let facts = CoreFacts {
-            node_id: self.options.node_id,
-            static_values: &self.options.static_values,
+            index: self.index,
+            options: &self.options,
         };
         let config = self.topic_configs.of(&facts, &self.image, &topic.name);
         let produced = &mut self.topic_configs.produced;
@@ -106,10 +116,10 @@ impl Core {
     }
 }
 
-/// The facts of this node that configuration depends on.
-struct CoreFacts<'a> {
-    node_id: i32,
-    static_values: &'a BTreeMap<String, String>,
+/// What decides which partitions are placed on a core, and how they are configured.
+pub(super) struct CoreFacts<'a> {
+    pub(super) index: u16,
+    pub(super) options: &'a NodeOptions,
 }
 
 impl<'a> CoreFacts<'a> {
@@ -120,10 +130,53 @@ impl<'a> CoreFacts<'a> {
     ) -> ConfigLayers<'a> {
         ConfigLayers {
             topic,
-            broker: image.config(&ConfigResource::broker(self.node_id)),
+            broker: image.config(&ConfigResource::broker(self.options.node_id)),
             cluster: image.config(&ConfigResource::cluster()),
-            static_file: Some(self.static_values),
+            static_file: Some(&self.options.static_values),
         }
+    }
+
+    /// The shard of this core that a partition belongs to.
+    fn owner(&self, topic_id: Uuid, partition: i32) -> Option<u16> {
+        let shard = shard_of(&topic_id.0, partition, self.options.shards);
+        (core_of(shard, self.options.cores) == self.index).then_some(shard)
+    }
+
+    /// The partition of a change as its shard is told of it, and that shard; none when it is not placed on this core.
+    pub(super) fn create(
+        &self,
+        image: &MetadataImage,
+        change: &odradek_raft::image::PartitionChange,
+        configs: &mut TopicConfigs,
+        current: &mut CurrentTopic,
+    ) -> Option<(u16, CreatePartition)> {
+        let topic = image.topics.by_index(change.topic_index)?;
+        let shard = self.owner(topic.id(), change.partition)?;
+        let partition = image.topics.by_slot(change.slot)?;
+        let node_id = self.options.node_id;
+        if !partition.replicas().contains(&node_id) {
+            return None;
+        }
+        let known = current.take();
+        let known = known.filter(|(index, _)| *index == change.topic_index);
+        let (_, config) = current.insert(known.unwrap_or_else(|| {
+            let config = configs.of(self, image, topic.name());
+            (change.topic_index, config)
+        }));
+        let directory = partition.directory_of(node_id);
+        let own = &self.options.directories;
+        let directory = directory.filter(|id| own.iter().any(|own| own.id == *id));
+        let create = CreatePartition {
+            key: key(topic.id(), change.partition),
+            topic_name: topic.name().clone(),
+            leader_epoch: partition.leader_epoch(),
+            metadata_offset: image.offset,
+            directory: directory.map(|id| DirectoryId(id.0)),
+            in_sync: partition.isr().len() as u16,
+            replicas: partition.replicas().len() as u16,
+            config: config.clone(),
+        };
+        Some((shard, create))
     }
 }
 
@@ -201,26 +254,30 @@ fn place(core: &mut Core, partitions: usize) {
         .collect();
     let options = core.options.clone();
     let facts = CoreFacts {
-        node_id: options.node_id,
-        static_values: &options.static_values,
+        index: core.index,
+        options: &options,
     };
-    let delta = placement.update.delta.clone();
-    let image = placement.update.image.clone();
+    let update = placement.update.clone();
+    let delta = &update.delta;
     let left = deleted(
-        core,
-        &delta,
+        &facts,
+        delta,
         &mut placement.deleted,
         &mut changes,
         partitions,
     );
     let rest = &delta.topics.partitions[placement.changed..];
-    let slice = &rest[..rest.len().min(left)];
-    placement.changed += slice.len();
+    // Those that were adopted are passed by many at a time.
+    let passed = rest.iter().take(partitions * PASSED_FOR_ONE);
+    let passed = passed.take_while(|change| core.is_adopted(change)).count();
+    let slice = &rest[passed..];
+    let slice = &slice[..slice.len().min(left)];
+    placement.changed += passed + slice.len();
     let configs = &mut placement.configs;
-    changed(core, (&facts, configs), &image, slice, &mut changes);
-    let done = left > 0 && slice.len() == rest.len();
+    changed(core, (&facts, configs), &update, slice, &mut changes);
+    let done = left > 0 && passed + slice.len() == rest.len();
     if done {
-        reconfigured(core, (&facts, configs), &image, &delta, &mut changes);
+        reconfigured(core, (&facts, configs), &update, &mut changes);
     }
     for (shard, list) in changes {
         if !list.is_empty() {
@@ -255,7 +312,9 @@ fn finish(core: &mut Core, placement: Placement) {
         image,
         delta,
         unfenced,
+        ..
     } = placement.update;
+    core.adopted = None;
     core.topic_configs.forget(&delta);
     core.topic_configs.shared = placement.configs.shared;
     core.replace_image(image.clone());
@@ -280,11 +339,6 @@ fn finish(core: &mut Core, placement: Placement) {
     core.send_to_core(METADATA_CORE, placed);
 }
 
-fn owner(core: &Core, topic_id: Uuid, partition: i32) -> Option<u16> {
-    let shard = shard_of(&topic_id.0, partition, core.options.shards);
-    (core_of(shard, core.options.cores) == core.index).then_some(shard)
-}
-
 fn key(topic_id: Uuid, partition: i32) -> PartitionKey {
     PartitionKey {
         topic_id: TopicId(topic_id.0),
@@ -294,7 +348,7 @@ fn key(topic_id: Uuid, partition: i32) -> PartitionKey {
 
 /// Deletions from `at` on, and how many partitions may still be looked at after them; none while deletions are left.
 fn deleted(
-    core: &Core,
+    facts: &CoreFacts<'_>,
     delta: &MetadataDelta,
     at: &mut (usize, i32),
     changes: &mut Changes,
@@ -315,8 +369,9 @@ fn deleted(
             .partition_count
             .min(at.1.saturating_add(i32::try_from(left).unwrap_or(i32::MAX)));
         for partition in at.1..end {
-            if let Some(list) =
-                owner(core, topic.id, partition).and_then(|shard| changes.get_mut(&shard))
+            if let Some(list) = facts
+                .owner(topic.id, partition)
+                .and_then(|shard| changes.get_mut(&shard))
             {
                 list.push(PartitionChange::Delete {
                     key: key(topic.id, partition),
@@ -336,122 +391,104 @@ fn deleted(
 fn changed(
     core: &Core,
     (facts, configs): (&CoreFacts<'_>, &mut TopicConfigs),
-    image: &MetadataImage,
+    update: &ImageUpdate,
     slice: &[odradek_raft::image::PartitionChange],
     changes: &mut Changes,
 ) {
-    let mut current: Option<(u32, Arc<str>, Arc<TopicConfig>)> = None;
+    let mut current: CurrentTopic = None;
     for change in slice {
-        let Some(topic) = image.topics.by_index(change.topic_index) else {
+        if core.is_adopted(change) || is_gone_after(update, change) {
             continue;
-        };
-        let Some(list) =
-            owner(core, topic.id(), change.partition).and_then(|shard| changes.get_mut(&shard))
+        }
+        let Some((shard, create)) = facts.create(&update.image, change, configs, &mut current)
         else {
+            forget_moved(facts, &update.image, change, changes);
             continue;
         };
-        let Some(partition) = image.topics.by_slot(change.slot) else {
+        let Some(list) = changes.get_mut(&shard) else {
             continue;
         };
-        let placed = partition.replicas().contains(&core.options.node_id);
-        if !placed {
-            if !change.is_created() {
-                list.push(PartitionChange::Delete {
-                    key: key(topic.id(), change.partition),
-                });
-            }
-            continue;
-        }
-        if current
-            .as_ref()
-            .is_none_or(|(index, ..)| *index != change.topic_index)
-        {
-            let config = configs.of(facts, image, topic.name());
-            current = Some((change.topic_index, topic.name().clone(), config));
-        }
-        let (_, name, config) = current.as_ref().expect("set above");
         if change.is_created() {
-            list.push(create(
-                core,
-                (&topic, change.partition),
-                &partition,
-                (name, config),
-                image.offset,
-            ));
+            list.push(PartitionChange::Create(create));
         } else {
-            let key = key(topic.id(), change.partition);
+            let key = create.key;
             list.push(PartitionChange::LeaderEpoch {
                 key,
-                leader_epoch: partition.leader_epoch(),
+                leader_epoch: create.leader_epoch,
             });
             list.push(PartitionChange::InSync {
                 key,
-                in_sync: partition.isr().len() as u16,
-                replicas: partition.replicas().len() as u16,
+                in_sync: create.in_sync,
+                replicas: create.replicas,
             });
         }
     }
 }
 
-fn create(
-    core: &Core,
-    (topic, number): (&TopicView<'_>, i32),
-    partition: &PartitionView<'_>,
-    (name, config): (&Arc<str>, &Arc<TopicConfig>),
-    metadata_offset: i64,
-) -> PartitionChange {
-    let directory = partition.directory_of(core.options.node_id);
-    let directory = directory.filter(|id| core.options.directories.iter().any(|own| own.id == *id));
-    PartitionChange::Create(CreatePartition {
-        key: key(topic.id(), number),
-        topic_name: name.clone(),
-        leader_epoch: partition.leader_epoch(),
-        metadata_offset,
-        directory: directory.map(|id| DirectoryId(id.0)),
-        in_sync: partition.isr().len() as u16,
-        replicas: partition.replicas().len() as u16,
-        config: config.clone(),
-    })
+/// Whether the image that follows at once does not name a new partition any more: it would be made to be deleted.
+fn is_gone_after(update: &ImageUpdate, change: &odradek_raft::image::PartitionChange) -> bool {
+    let Some(next) = update.followed_by.as_ref().filter(|_| change.is_created()) else {
+        return false;
+    };
+    let topic = update.image.topics.by_index(change.topic_index);
+    let stays = topic.and_then(|topic| next.topics.by_id(topic.id()));
+    stays.is_none_or(|topic| topic.partition(change.partition).is_none())
+}
+
+/// A partition that was known and is not placed here: it goes, if it was.
+fn forget_moved(
+    facts: &CoreFacts<'_>,
+    image: &MetadataImage,
+    change: &odradek_raft::image::PartitionChange,
+    changes: &mut Changes,
+) {
+    let topic = image.topics.by_index(change.topic_index);
+    let Some(topic) = topic.filter(|_| !change.is_created()) else {
+        return;
+    };
+    let owner = facts.owner(topic.id(), change.partition);
+    if let Some(list) = owner.and_then(|shard| changes.get_mut(&shard)) {
+        list.push(PartitionChange::Delete {
+            key: key(topic.id(), change.partition),
+        });
+    }
 }
 
 /// Topics whose values changed; all of them when a broker's or the cluster's did.
 fn reconfigured(
     core: &Core,
     (facts, configs): (&CoreFacts<'_>, &mut TopicConfigs),
-    image: &MetadataImage,
-    delta: &MetadataDelta,
+    update: &ImageUpdate,
     changes: &mut Changes,
 ) {
-    let created = &delta.topics.created;
-    // At a start: none was configured before.
-    if created.len() == image.topics.len() {
+    let (image, delta) = (&update.image, &update.delta);
+    // At a start none was configured before but those that were adopted.
+    let adopted = core.adopted.as_ref();
+    if core.image.topics.is_empty() && adopted.is_none_or(|known| known.is_configured_as(image)) {
         return;
     }
-    let mut topics: BTreeSet<Uuid> = BTreeSet::new();
+    let configure = |topic: TopicView<'_>| {
+        if delta.topics.created.contains(&topic.id()) {
+            return;
+        }
+        let config = configs.of(facts, image, topic.name());
+        for list in changes.values_mut() {
+            list.push(PartitionChange::Config {
+                topic_id: TopicId(topic.id().0),
+                config: config.clone(),
+            });
+        }
+    };
     if changes_everywhere(core, delta) {
-        topics.extend(image.topics.iter().map(|topic| topic.id()));
+        return image.topics.iter().for_each(configure);
     }
     let named = delta
         .configs
         .iter()
         .filter(|resource| resource.resource_type == resource_type::TOPIC);
-    topics.extend(
-        named
-            .filter_map(|resource| image.topics.by_name(&resource.name))
-            .map(|topic| topic.id()),
-    );
-    for id in topics.iter().filter(|id| !created.contains(*id)) {
-        let Some(topic) = image.topics.by_id(*id) else {
-            continue;
-        };
-        let config = configs.of(facts, image, topic.name());
-        for list in changes.values_mut() {
-            list.push(PartitionChange::Config {
-                topic_id: TopicId(id.0),
-                config: config.clone(),
-            });
-        }
-    }
+    named
+        .filter_map(|resource| image.topics.by_name(&resource.name))
+        .for_each(configure);
 }
 
 /// Whether what all topics without values of their own share may have changed.

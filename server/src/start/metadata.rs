@@ -4,6 +4,7 @@
 use super::drive::drive;
 use super::options::Prepared;
 use crate::machine::Now;
+use crate::node::adoption::SnapshotPiece;
 use crate::node::log_metrics::LogMetrics;
 use crate::node::metadata_group::{GroupParts, METADATA_TOPIC_ID, MetadataGroup};
 use crate::shell::{CoreContext, RealDisk, StartError, use_memory_of};
@@ -23,10 +24,16 @@ use odradek_wal::{
 };
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
 
 /// Kafka's file of the records a new cluster begins with.
 pub const BOOTSTRAP_FILE: &str = "bootstrap.checkpoint";
 const READ_BYTES: usize = 8 << 20;
+/// A piece of a snapshot has so many partitions: few enough that shards begin early, many enough that making one costs nothing beside them.
+const PIECE_PARTITIONS: usize = 16_384;
+
+/// Takes the pieces of the newest snapshot, in order.
+pub type PieceSink<'a> = &'a mut dyn FnMut(SnapshotPiece);
 
 /// Features and levels in `bootstrap.checkpoint`, for the first active controller of an empty log.
 pub fn bootstrap_features(metadata_directory: &Path) -> Result<Vec<(String, i16)>, String> {
@@ -96,19 +103,31 @@ fn cannot_be_used(folder: &Path, cause: &str) -> StartError {
     ))
 }
 
-/// Begins to read the snapshots, on a thread of its own: cores recover their shards meanwhile. It ends before the node serves.
-pub fn begin_loading(prepared: &Prepared) -> LoadingSnapshots {
+/// Begins to read the snapshots, on a thread of its own: cores recover their shards meanwhile, and then each takes the pieces that come out of
+/// its end. It ends before the node serves.
+pub fn begin_loading(
+    prepared: &Prepared,
+    cores: u16,
+) -> (LoadingSnapshots, Vec<mpsc::Receiver<SnapshotPiece>>) {
+    // As many pieces as the snapshot has may wait: what they name is in memory once, in the image.
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..cores).map(|_| mpsc::channel()).unzip();
     let folder = prepared.directories.metadata.join(storage::METADATA_FOLDER);
     let hash_seed = prepared.node.hash_seed;
     let load = move || {
         // The image is core 0's from then on.
         use_memory_of(0);
-        let loaded =
-            read_snapshot_files(&folder).and_then(|found| load_snapshots(found, hash_seed));
+        let mut send = |piece: SnapshotPiece| {
+            for sender in &senders {
+                // A core that failed to start takes none; the node ends for that.
+                let _ = sender.send(piece.clone());
+            }
+        };
+        let loaded = read_snapshot_files(&folder)
+            .and_then(|found| load_snapshots(found, hash_seed, &mut send));
         loaded.map_err(|cause| cannot_be_used(&folder, &cause))
     };
     let builder = std::thread::Builder::new().name("snapshot".into());
-    LoadingSnapshots(builder.spawn(load))
+    (LoadingSnapshots(builder.spawn(load)), receivers)
 }
 
 /// Snapshots that are being read.
@@ -168,8 +187,12 @@ pub fn build(
 }
 
 /// Recovers the group from what is stored, on any disk: the simulation comes in here.
-pub fn open_group(facts: GroupFacts, disks: GroupDisks<'_>) -> Result<Box<MetadataGroup>, String> {
-    let stored = load_snapshots(disks.snapshots, facts.controller.hash_seed)?;
+pub fn open_group(
+    facts: GroupFacts,
+    disks: GroupDisks<'_>,
+    pieces: PieceSink<'_>,
+) -> Result<Box<MetadataGroup>, String> {
+    let stored = load_snapshots(disks.snapshots, facts.controller.hash_seed, pieces)?;
     open_loaded(facts, (disks.log, disks.quorum), stored)
 }
 
@@ -280,6 +303,7 @@ fn read_snapshot_files(folder: &Path) -> Result<Vec<(SnapshotId, Vec<u8>)>, Stri
 fn load_snapshots(
     found: Vec<(SnapshotId, Vec<u8>)>,
     hash_seed: u64,
+    pieces: PieceSink<'_>,
 ) -> Result<LoadedSnapshots, String> {
     let mut stored = LoadedSnapshots {
         views: Vec::new(),
@@ -295,7 +319,8 @@ fn load_snapshots(
         if Some(id) == newest && id.offset > 0 {
             stored.bytes = bytes.len() as u64;
             stored.applied = id.offset;
-            let (view, image, delta) = load_newest(id, bytes, hash_seed).map_err(named)?;
+            let loaded = load_newest(id, bytes, hash_seed, pieces);
+            let (view, image, delta) = loaded.map_err(named)?;
             (stored.image, stored.delta) = (image, Some(delta));
             stored.views.push(view);
         } else {
@@ -312,6 +337,7 @@ fn load_newest(
     id: SnapshotId,
     bytes: Bytes,
     hash_seed: u64,
+    pieces: PieceSink<'_>,
 ) -> Result<(SnapshotView, MetadataImage, MetadataDelta), String> {
     struct Cause(String);
     impl From<SnapshotError> for Cause {
@@ -322,12 +348,22 @@ fn load_newest(
     let mut loader = SnapshotLoader::new(id.offset - 1, BuilderOptions { hash_seed });
     let walked = snapshot::walk_snapshot(id, bytes, |held, record| {
         let taken = loader.take(held, record);
+        if loader.partitions_gathered() >= PIECE_PARTITIONS {
+            give_piece(&mut loader, pieces);
+        }
         taken.map_err(|error| Cause(error.to_string()))
     });
     let (view, _header) = walked.map_err(|cause| cause.0)?;
+    give_piece(&mut loader, pieces);
     let loaded = loader.finish(id.epoch);
     let (image, delta) = loaded.map_err(|error| error.to_string())?;
     Ok((view, image, delta))
+}
+
+fn give_piece(loader: &mut SnapshotLoader, pieces: PieceSink<'_>) {
+    if let Some(piece) = loader.piece() {
+        pieces(Arc::new(piece));
+    }
 }
 
 /// Recovers the log of the metadata and reads it whole: it is bounded by the snapshots that cut it.

@@ -9,9 +9,10 @@ mod options;
 mod space;
 
 pub use drive::drive;
-pub use metadata::{BOOTSTRAP_FILE, GroupDisks, GroupFacts, open_group};
+pub use metadata::{BOOTSTRAP_FILE, GroupDisks, GroupFacts, PieceSink, open_group};
 
 use crate::config::ServerConfig;
+use crate::node::adoption::{Adoption, SnapshotPiece};
 use crate::node::log_metrics::ShardMetrics;
 use crate::node::{Core, CoreParts, OwnedShard, routing};
 use crate::shell::{CoreContext, MachineBuilder, RealDisk, Shell, ShellOptions, StartError};
@@ -44,16 +45,17 @@ fn start(config: ServerConfig) -> Result<u8, StartError> {
     let prepared = Arc::new(Prepared::new(&config, &directories, cores)?);
     announce(&config, &directories, cores);
     let (epoch_sender, epoch_receiver) = mpsc::channel();
-    let mut of_metadata = Some((epoch_receiver, metadata::begin_loading(&prepared)));
+    let (loading, pieces) = metadata::begin_loading(&prepared, cores);
+    let mut of_metadata = Some((epoch_receiver, loading));
     let mut builders: Vec<MachineBuilder<Core>> = Vec::new();
     let mut logs: Vec<Vec<PathBuf>> = Vec::new();
-    for core in 0..cores {
+    for (core, pieces) in (0..cores).zip(pieces) {
         logs.push(log_folders(&directories, core, cores));
         let prepared = prepared.clone();
         let sender = epoch_sender.clone();
         let of_metadata = of_metadata.take();
         builders.push(Box::new(move |context| {
-            build_core(&prepared, context, &sender, of_metadata)
+            build_core(&prepared, context, &sender, &pieces, of_metadata)
         }));
     }
     drop(epoch_sender);
@@ -171,6 +173,7 @@ fn build_core(
     prepared: &Prepared,
     context: CoreContext,
     epochs: &mpsc::Sender<EpochReport>,
+    pieces: &mpsc::Receiver<SnapshotPiece>,
     of_metadata: Option<(mpsc::Receiver<EpochReport>, LoadingSnapshots)>,
 ) -> Result<Core, StartError> {
     let core = context.core;
@@ -192,6 +195,11 @@ fn build_core(
         });
         logs_before += directories;
     }
+    let mut adoption = Adoption::default();
+    for piece in pieces {
+        let now = wal_now(&context);
+        adoption.take((core, &prepared.node), &mut shards, now, &piece);
+    }
     let mut node = prepared.node.clone();
     let metadata_group = match of_metadata {
         None => None,
@@ -209,6 +217,7 @@ fn build_core(
         )),
         image: Arc::new(MetadataImage::empty()),
         shards,
+        adopted: Some(adoption.finish()),
         metadata_group,
     }))
 }

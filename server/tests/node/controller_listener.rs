@@ -9,9 +9,9 @@ use odradek_protocol::messages::fetch_snapshot_request::{
     FetchSnapshotRequest, PartitionSnapshot, SnapshotId, TopicSnapshot,
 };
 use odradek_protocol::messages::{FetchResponse, FetchSnapshotResponse};
-use odradek_protocol::records::Batches;
+use odradek_protocol::metadata_records::MetadataRecord;
+use odradek_protocol::records::{self, Batches};
 use odradek_protocol::{ApiKey, ErrorCode, StrBytes, Uuid};
-use odradek_server::node::metadata_group::decode_batch;
 
 const METADATA_TOPIC: &str = "__cluster_metadata";
 const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
@@ -61,7 +61,7 @@ fn the_controllers_listener_serves_the_metadata_log() {
     assert!(!shown.contains(&(ApiKey::Produce as i16)), "{shown:?}");
     let of_brokers = shown_apis(&mut node.client());
     assert!(!of_brokers.contains(&(ApiKey::Vote as i16)));
-    let mut records = Vec::new();
+    let mut read = Vec::new();
     let (mut offset, mut last_epoch) = (0, 0);
     loop {
         let answer = fetch(&mut client, offset, (1, last_epoch));
@@ -78,11 +78,14 @@ fn the_controllers_listener_serves_the_metadata_log() {
             assert_eq!(header.base_offset, offset);
             (offset, last_epoch) = (header.next_offset(), header.partition_leader_epoch);
             if !header.is_control() {
-                records.extend(decode_batch(&bytes).expect("the records decode"));
+                for record in records::records(&bytes, 1 << 20).expect("the batch is sound") {
+                    let value = record.expect("its records are").value.unwrap_or_default();
+                    read.push(MetadataRecord::decode(value).expect("and decode"));
+                }
             }
         }
     }
-    let text = format!("{records:?}");
+    let text = format!("{read:?}");
     assert!(text.contains("shown"), "the topic is in the log: {text}");
 }
 

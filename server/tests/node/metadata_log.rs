@@ -204,6 +204,7 @@ impl Held {
             metrics: Arc::new(CoreMetrics::new(&Registry::default(), 0)),
             image: Arc::new(MetadataImage::empty()),
             shards: Vec::new(),
+            adopted: None,
             metadata_group: Some(Box::new(group)),
         });
         let mut node = Self {

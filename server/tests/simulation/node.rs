@@ -10,13 +10,14 @@ use odradek_raft::image::MetadataImage;
 use odradek_raft::snapshot::{self, SnapshotWriter, WriterOptions};
 use odradek_server::config::Listener;
 use odradek_server::machine::Now;
+use odradek_server::node::adoption::Adoption;
 use odradek_server::node::log_metrics::{LogMetrics, ShardMetrics};
 use odradek_server::node::metrics::CoreMetrics;
 use odradek_server::node::options::DirectoryOptions;
 use odradek_server::node::status::NodeStatus;
 use odradek_server::node::{Core, CoreParts, NodeOptions, OwnedShard, routing};
 use odradek_server::shell::Registry;
-use odradek_server::start::{GroupDisks, GroupFacts, open_group};
+use odradek_server::start::{GroupDisks, GroupFacts, PieceSink, open_group};
 use odradek_shard::group::GroupOptions;
 use odradek_shard::{RecoveredLog, RecoveredProducers, Shard, ShardOptions};
 use odradek_wal::simulation::{Random, SimulatedDisk};
@@ -285,12 +286,25 @@ pub fn start(
     }
     let agreed = epochs.iter().all(|epoch| *epoch == epochs[0]);
     options.previous_broker_epoch = if agreed { epochs[0] } else { -1 };
-    let mut group = Some(start_group(shape, storage, random, now, &options)?);
+    let mut pieces = Vec::new();
+    let mut group = Some(start_group(
+        shape,
+        storage,
+        random,
+        now,
+        &options,
+        &mut |piece| pieces.push(piece),
+    )?);
     let options = Arc::new(options);
     Ok((0..shape.cores)
         .zip(shards_by_core)
-        .map(|(index, shards)| {
+        .map(|(index, mut shards)| {
+            let mut adoption = Adoption::default();
+            for piece in &pieces {
+                adoption.take((index, &options), &mut shards, now, piece);
+            }
             Core::new(CoreParts {
+                adopted: Some(adoption.finish()),
                 index,
                 options: options.clone(),
                 metrics: metrics(index),
@@ -369,6 +383,7 @@ fn start_group(
     random: &mut Random,
     now: Now,
     options: &NodeOptions,
+    pieces: PieceSink<'_>,
 ) -> Result<Box<odradek_server::node::metadata_group::MetadataGroup>, String> {
     let mut snapshots = Vec::new();
     for (path, bytes) in &storage.files {
@@ -419,6 +434,7 @@ fn start_group(
                 .expect("it was formatted"),
             snapshots,
         },
+        pieces,
     );
     storage.disks.append(&mut quorum_disks);
     opened.map_err(|error| format!("the metadata group: {error}"))

@@ -431,7 +431,7 @@ fn other_quorums(asked: &DescribeQuorumRequest) -> DescribeQuorumResponse {
 }
 
 /// The metadata.version that these records put in force, if any does.
-pub(super) fn level_set_by(records: &[MetadataRecord]) -> Option<i16> {
+fn level_set_by(records: &[MetadataRecord]) -> Option<i16> {
     records.iter().rev().find_map(|record| match record {
         MetadataRecord::FeatureLevel(feature) if *feature.name == *METADATA_VERSION => {
             Some(feature.feature_level)

@@ -24,7 +24,6 @@ use bytes::Bytes;
 use creation::Creations;
 use lifecycle::Lifecycle;
 use odradek_protocol::api::ApiKey;
-use odradek_protocol::metadata_records::MetadataRecord;
 use odradek_protocol::records::{self, BatchHeader};
 use odradek_raft::consensus::{self, Action, Event, Raft, SnapshotId, quorum_state};
 use odradek_raft::controller::QuorumController;
@@ -110,7 +109,9 @@ pub struct MetadataGroup {
     placed_images: BTreeMap<u16, i64>,
     /// Requests that consensus has in hand.
     raft_calls: slab::Slab<(RequestToken, ApiKey, i16)>,
-    /// Changes since the last published image.
+    /// The image of the snapshot that this node began with, until it is published.
+    loaded: Option<ImageUpdate>,
+    /// Changes since the last published image, or since that one.
     unpublished: Option<ImageUpdate>,
     published_us: u64,
     lifecycle: Lifecycle,
@@ -149,11 +150,13 @@ impl MetadataGroup {
             placed_images: BTreeMap::new(),
             raft_calls: slab::Slab::new(),
             // The broker of a snapshot is that of an earlier life: unfenced or not, it says nothing of this one.
-            unpublished: parts.loaded.map(|(image, delta)| ImageUpdate {
+            loaded: parts.loaded.map(|(image, delta)| ImageUpdate {
                 image: Arc::new(image),
                 delta: Arc::new(delta),
                 unfenced: false,
+                followed_by: None,
             }),
+            unpublished: None,
             published_us: 0,
             lifecycle: Lifecycle::default(),
             snapshots: Snapshots::new(parts.snapshot_bytes, new_bytes as u64),
@@ -179,11 +182,9 @@ impl MetadataGroup {
 
     /// When the group next wants a tick.
     pub fn next_deadline_us(&self) -> Option<u64> {
-        let publish = self
-            .unpublished
-            .as_ref()
-            .filter(|_| self.has_caught_up())
-            .map(|_| self.published_us + PUBLISH_INTERVAL_US);
+        let waits = self.loaded.is_some() || self.unpublished.is_some();
+        let publish =
+            (waits && self.has_caught_up()).then_some(self.published_us + PUBLISH_INTERVAL_US);
         let raft = Some(self.raft.next_deadline_us()).filter(|deadline| *deadline != u64::MAX);
         let log = self
             .log_busy_until_us
@@ -604,13 +605,13 @@ impl MetadataGroup {
             self.controller.skip_unpublished(batch.end - 1, batch.epoch);
             return Ok(());
         }
-        let records = decode_batch(&batch.bytes)?;
-        if let Some(level) = calls::level_set_by(&records) {
-            self.level = level;
-        }
+        let records = records::records(&batch.bytes, BATCH_UNPACKED_BYTES_MAX)
+            .map_err(|error| error.to_string())?;
         self.controller
-            .replay_unpublished(&records, batch.base, batch.epoch)
-            .map_err(|error| error.to_string())
+            .replay_batch_unpublished(&records, batch.base, batch.epoch)
+            .map_err(|error| error.to_string())?;
+        self.level = self.controller.metadata_version();
+        Ok(())
     }
 
     fn collect(
@@ -632,6 +633,7 @@ impl MetadataGroup {
                 image,
                 delta: Arc::new(delta),
                 unfenced,
+                followed_by: None,
             },
             Some(before) => {
                 let mut merged = Arc::unwrap_or_clone(before.delta);
@@ -640,6 +642,7 @@ impl MetadataGroup {
                     image,
                     delta: Arc::new(merged),
                     unfenced,
+                    followed_by: None,
                 }
             }
         });
@@ -663,12 +666,16 @@ impl MetadataGroup {
         if !self.has_caught_up() {
             return;
         }
-        let Some(update) = self.unpublished.take() else {
-            return;
-        };
-        self.published_us = core.now().monotonic_us;
-        self.sent_image = update.image.offset;
-        core.send_to_all_cores(|| Mail::Image(update.clone()));
+        let mut loaded = self.loaded.take();
+        let next = self.unpublished.take();
+        if let (Some(loaded), Some(next)) = (&mut loaded, &next) {
+            loaded.followed_by = Some(next.image.clone());
+        }
+        for update in loaded.into_iter().chain(next) {
+            self.published_us = core.now().monotonic_us;
+            self.sent_image = update.image.offset;
+            core.send_to_all_cores(|| Mail::Image(update.clone()));
+        }
     }
 }
 
@@ -682,21 +689,6 @@ pub fn on_placed(core: &mut Core, from: u16, offset: i64) {
 
 /// Bytes that one batch of the metadata log may unpack to; ours are never compressed.
 const BATCH_UNPACKED_BYTES_MAX: usize = 64 << 20;
-
-/// The metadata records of one batch of the log.
-pub fn decode_batch(batch: &Bytes) -> Result<Vec<MetadataRecord>, String> {
-    let unpacked =
-        records::records(batch, BATCH_UNPACKED_BYTES_MAX).map_err(|error| error.to_string())?;
-    let mut decoded = Vec::new();
-    for record in unpacked {
-        let record = record.map_err(|error| error.to_string())?;
-        let value = record.value.ok_or("a metadata record has no value")?;
-        let (record, _version) =
-            MetadataRecord::decode(value).map_err(|error| error.to_string())?;
-        decoded.push(record);
-    }
-    Ok(decoded)
-}
 
 /// Hands an answer to the core that asked, or to the life of this broker.
 fn deliver(
