@@ -12,9 +12,9 @@ use crate::types::Now;
 
 /// After writes longer than this the next one is issued at once.
 const SMALL_BYTES_MAX: u64 = 384 << 10;
-/// The longest wait; nor longer than twice the last write took. Twenty answers, their clients and twenty requests take about 150 µs on a small
-/// machine, and twice that while it is slow; a wait that is cut off shortly before they are all there is paid for nothing.
-const HOLD_US_MAX: u64 = 400;
+/// The longest wait; nor longer than the last write took. Twenty answers, their clients and twenty requests take about 150 µs on a small machine;
+/// a wait that is cut off shortly before they are all there is paid for nothing.
+const HOLD_US_MAX: u64 = 200;
 /// Trust that waiting helps: each wait that did adds one, each that did not takes two; at none it rests.
 const TRUST_MAX: u8 = 8;
 /// Writes for which waiting rests before it is tried again.
@@ -66,7 +66,7 @@ impl Log {
         }
         let took_us = now.monotonic_us.saturating_sub(done.issued_us());
         gathering.hold = Some(Hold {
-            until_us: now.monotonic_us + (2 * took_us).min(HOLD_US_MAX),
+            until_us: now.monotonic_us + took_us.min(HOLD_US_MAX),
             frames: answered + gathered,
         });
     }
