@@ -63,7 +63,9 @@ impl Shard {
                     unfenced,
                 } => {
                     if unfenced {
-                        self.hold_retention(false);
+                        for directory in &mut self.directories {
+                            directory.log.hold_retention(false);
+                        }
                     }
                     self.judge_strays(metadata_offset, unfenced)
                 }
@@ -88,15 +90,9 @@ impl Shard {
         let Some(found) = self.claim(create) else {
             return false;
         };
-        self.hold_retention(true);
+        self.directories[found.0].log.hold_retention(true);
         self.place(create, found);
         true
-    }
-
-    fn hold_retention(&mut self, held: bool) {
-        for directory in &mut self.directories {
-            directory.log.hold_retention(held);
-        }
     }
 
     fn create_partition(&mut self, create: CreatePartition) {

@@ -9,7 +9,6 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use odradek_wal::{Log, ReplicaId, TopicId};
 use smallvec::SmallVec;
-use std::ops::Range;
 
 use crate::command::PartitionKey;
 use crate::message::Message;
@@ -21,10 +20,11 @@ const STRAY_SHARE: usize = 10;
 /// Recovered replicas that no partition has claimed.
 #[derive(Debug)]
 pub(crate) struct Strays {
-    /// Directory by directory, in the order of their ids; those that were claimed stay until strays are judged.
+    /// By directory and id; those that were claimed stay until strays are judged.
     copies: Vec<Recovered>,
-    /// Of each directory.
-    directories: Vec<Copies>,
+    /// Of each directory, the place after the last that was claimed. Replicas are made in the order in which the metadata names partitions, so that
+    /// it mostly is the next to be claimed, and nothing has to be looked up.
+    next: Vec<usize>,
     /// Places by topic, those of one topic by partition; made when partitions first come in another order than their replicas.
     by_topic: Option<HashMap<TopicId, SmallVec<[u32; 2]>, FixedState>>,
     hasher: FixedState,
@@ -47,21 +47,12 @@ struct Recovered {
 
 const _: () = assert!(size_of::<Recovered>() == 32);
 
-/// The copies of one directory.
-#[derive(Clone, Debug)]
-struct Copies {
-    places: Range<usize>,
-    /// The one after the last that was claimed. Replicas are made in the order in which the metadata names partitions, so that it mostly is
-    /// the next, and nothing has to be looked up.
-    next: usize,
-}
-
 impl Strays {
     /// None yet.
     pub(crate) fn new(hasher: FixedState) -> Self {
         Strays {
             copies: Vec::new(),
-            directories: Vec::new(),
+            next: Vec::new(),
             by_topic: None,
             hasher,
             left: 0,
@@ -76,7 +67,7 @@ impl Strays {
     /// Takes in all replicas of a recovered log; logs come in the order of their directories.
     pub(crate) fn note_log(&mut self, log: &Log) {
         let first = self.copies.len();
-        let directory = self.directories.len() as u16;
+        let directory = self.next.len() as u16;
         self.copies
             .reserve_exact(log.statistics().replicas as usize);
         for (replica, state) in log.replicas() {
@@ -91,13 +82,9 @@ impl Strays {
             });
             self.metadata_offset_max = self.metadata_offset_max.max(state.metadata_offset);
         }
-        let places = first..self.copies.len();
-        self.left += places.len();
-        self.recovered += places.len();
-        self.directories.push(Copies {
-            next: places.start,
-            places,
-        });
+        self.left = self.copies.len();
+        self.recovered = self.copies.len();
+        self.next.push(first);
     }
 
     /// The replica that a partition adopts: the one in the directory assigned, else the only or newest one. A log holds one of a partition at
@@ -118,17 +105,14 @@ impl Strays {
     }
 
     fn next_in_order(&self, key: &PartitionKey, assigned: Option<usize>) -> Option<usize> {
-        let directory = match self.directories.len() {
+        let directory = match self.next.len() {
             1 => 0,
             _ => assigned?,
         };
-        let copies = self.directories.get(directory)?;
-        let next = copies
-            .places
-            .contains(&copies.next)
-            .then_some(copies.next)?;
-        let copy = &self.copies[next];
-        (!copy.claimed && copy.key == *key).then_some(next)
+        let next = *self.next.get(directory)?;
+        let copy = self.copies.get(next)?;
+        let lies_there = usize::from(copy.directory) == directory;
+        (lies_there && !copy.claimed && copy.key == *key).then_some(next)
     }
 
     fn look_up(&mut self, key: &PartitionKey, assigned: Option<usize>) -> Option<usize> {
@@ -157,7 +141,7 @@ impl Strays {
         let copy = &mut self.copies[place];
         copy.claimed = true;
         let found = (usize::from(copy.directory), copy.replica);
-        self.directories[found.0].next = place + 1;
+        self.next[found.0] = place + 1;
         self.left -= 1;
         if self.left == 0 {
             self.keep_unclaimed();
@@ -170,13 +154,9 @@ impl Strays {
         self.by_topic = None;
         self.copies.retain(|copy| !copy.claimed);
         self.copies.shrink_to_fit();
-        let mut first = 0;
-        for (directory, copies) in self.directories.iter_mut().enumerate() {
-            let of_it = &self.copies[first..];
-            let count = of_it.partition_point(|copy| usize::from(copy.directory) == directory);
-            copies.places = first..first + count;
-            copies.next = first;
-            first += count;
+        for (directory, next) in self.next.iter_mut().enumerate() {
+            let before = |copy: &Recovered| usize::from(copy.directory) < directory;
+            *next = self.copies.partition_point(before);
         }
     }
 
@@ -204,9 +184,9 @@ impl Strays {
     }
 
     fn take(&mut self, directory: usize, replica: ReplicaId) -> Option<PartitionKey> {
-        let places = self.directories.get(directory)?.places.clone();
-        let found = self.copies[places.clone()].binary_search_by_key(&replica, |copy| copy.replica);
-        let place = places.start + found.ok()?;
+        let wanted = (directory, replica);
+        let place_of = |copy: &Recovered| (usize::from(copy.directory), copy.replica);
+        let place = self.copies.binary_search_by_key(&wanted, place_of).ok()?;
         let copy = &self.copies[place];
         let key = copy.key;
         if copy.claimed {

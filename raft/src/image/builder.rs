@@ -250,11 +250,6 @@ impl MetadataBuilder {
         Some((image, delta))
     }
 
-    /// Partition changes that the next publication will name.
-    pub(super) fn partitions_changed(&self) -> usize {
-        self.topics.delta.partitions.len()
-    }
-
     /// Drops what no partition uses any more at once, instead of when it has doubled.
     pub fn drop_unused_lists(&mut self) {
         if !self.in_transaction() {

@@ -42,7 +42,7 @@ impl SnapshotLoader {
 
     /// Partitions that were taken since the last piece.
     pub fn partitions_gathered(&self) -> usize {
-        self.builder.partitions_changed()
+        self.builder.topics.delta.partitions.len()
     }
 
     /// The image so far and what was taken since the last piece, for those who can make ready for a part of it; topics are found in it by

@@ -243,7 +243,6 @@ impl MetadataGroup {
             .map_err(AppendError::Refused)?;
         // What this controller wrote itself need not be read again, unless something before it is still to be applied.
         if self.applied == range.start {
-            self.level = level;
             let applied = match last {
                 true => self.controller.replay(records, range.start, epoch),
                 false => self
@@ -263,7 +262,7 @@ impl MetadataGroup {
 
     /// The metadata.version that records are written at: the one they set themselves, or the one in force.
     fn level_for(&self, records: &[MetadataRecord]) -> i16 {
-        level_set_by(records).unwrap_or(self.level)
+        level_set_by(records).unwrap_or_else(|| self.controller.metadata_version())
     }
 
     fn create_topics(&mut self, core: &mut Core, token: RequestToken, names: &[StrBytes]) {

@@ -99,8 +99,6 @@ pub struct MetadataGroup {
     epoch: Option<i32>,
     /// The epoch its controller was made active in.
     active_epoch: Option<i32>,
-    /// metadata.version as the log has it, committed or not.
-    level: i16,
     waiting: VecDeque<Waiting>,
     creations: Creations,
     /// Offset of the last image that was sent to the cores.
@@ -127,7 +125,6 @@ pub struct MetadataGroup {
 impl MetadataGroup {
     /// A group before its first tick.
     pub fn new(parts: GroupParts) -> Self {
-        let level = parts.controller.committed().metadata_version();
         let after_snapshot = parts.raft.batches_from(parts.applied);
         let new_bytes: usize = after_snapshot.map(|batch| batch.bytes.len()).sum();
         Self {
@@ -143,7 +140,6 @@ impl MetadataGroup {
             applied: parts.applied,
             epoch: None,
             active_epoch: None,
-            level,
             waiting: VecDeque::new(),
             creations: Creations::default(),
             sent_image: -1,
@@ -421,7 +417,6 @@ impl MetadataGroup {
         self.controller.resign();
         let committed = self.controller.committed();
         self.applied = committed.offset + 1;
-        self.level = committed.metadata_version();
         lifecycle::on_leadership_lost(core, self);
         creation::resign(core, self);
         for waiting in std::mem::take(&mut self.waiting) {
@@ -609,9 +604,7 @@ impl MetadataGroup {
             .map_err(|error| error.to_string())?;
         self.controller
             .replay_batch_unpublished(&records, batch.base, batch.epoch)
-            .map_err(|error| error.to_string())?;
-        self.level = self.controller.metadata_version();
-        Ok(())
+            .map_err(|error| error.to_string())
     }
 
     fn collect(
