@@ -3,7 +3,7 @@
 use crate::PerfError;
 use bytes::Bytes;
 use odradek_protocol::api::{request_header_version, response_header_version};
-use odradek_protocol::codec::{Reader, Writer};
+use odradek_protocol::codec::{DecodeError, Reader, Writer};
 use odradek_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest, CreatePartitionsResponse,
     CreateTopicsRequest, CreateTopicsResponse, InitProducerIdRequest, InitProducerIdResponse,
@@ -159,6 +159,32 @@ impl Client {
         version: i16,
         request: &Request,
     ) -> Result<Answer, PerfError> {
+        self.read_at(key, version, request, |reader| {
+            Answer::decode(reader, version)
+        })
+    }
+
+    /// Asks at the highest version that both speak, and lets `read` take the answer behind its header in its own way.
+    ///
+    /// # Errors
+    /// Those of [`Client::call`] and of `read`.
+    pub fn call_reading<Request: Message, Answer>(
+        &mut self,
+        key: ApiKey,
+        request: &Request,
+        read: impl FnOnce(&mut Reader, i16) -> Result<Answer, DecodeError>,
+    ) -> Result<Answer, PerfError> {
+        let version = self.version(key)?;
+        self.read_at(key, version, request, |reader| read(reader, version))
+    }
+
+    fn read_at<Request: Message, Answer>(
+        &mut self,
+        key: ApiKey,
+        version: i16,
+        request: &Request,
+        read: impl FnOnce(&mut Reader) -> Result<Answer, DecodeError>,
+    ) -> Result<Answer, PerfError> {
         let mut reader = Reader::new(self.answer_to(key, version, request)?);
         let header = ResponseHeader::decode(&mut reader, response_header_version(key, version))
             .map_err(|error| PerfError::codec(key.name(), error))?;
@@ -170,7 +196,7 @@ impl Client {
                 header.correlation_id
             )));
         }
-        Answer::decode(&mut reader, version).map_err(|error| PerfError::codec(key.name(), error))
+        read(&mut reader).map_err(|error| PerfError::codec(key.name(), error))
     }
 
     fn answer_to<Request: Message>(

@@ -237,6 +237,13 @@ impl Layers {
         answer
     }
 
+    /// Forgets what the uppermost layer has of a replica.
+    pub(crate) fn forget(&mut self, replica: ReplicaId) {
+        if let Some(entry) = self.upper.remove(&replica) {
+            self.upper_bytes -= entry.memory_bytes();
+        }
+    }
+
     pub(crate) fn put(&mut self, replica: ReplicaId, entry: Entry) {
         self.change(replica, |known| *known = entry);
     }

@@ -4,7 +4,7 @@
 
 use crate::checkpoint_file::{CheckpointWriter, encode_entry, encode_slot};
 use crate::extent_list::Epochs;
-use crate::layers::{Entry, Layers};
+use crate::layers::Layers;
 use crate::marks::{CHUNK_SLOTS, Marks};
 use crate::types::{CreateReplica, LeaderEpoch, Offset, ReplicaId, ReplicaState, TopicId};
 use slab::Slab;
@@ -331,7 +331,7 @@ impl SlotTable {
     /// Forgets a slot that a later record replaces (recovery; segments count their extents afterwards).
     pub(crate) fn discard(&mut self, replica: ReplicaId) {
         self.remove(replica, &mut Tallies::new());
-        self.layers.put(replica, Entry::default());
+        self.layers.forget(replica);
     }
 
     /// A replica that is gone as of a checkpoint's delta: what the base has of it is void.

@@ -4,7 +4,9 @@
 use crate::PerfError;
 use crate::client::{Client, refuse};
 use bytes::Bytes;
+use odradek_protocol::codec::{At, DecodeError, Reader, Value};
 use odradek_protocol::messages::create_topics_request::CreatableTopic;
+use odradek_protocol::messages::create_topics_response::CreatableTopicResult;
 use odradek_protocol::messages::delete_topics_request::DeleteTopicState;
 use odradek_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use odradek_protocol::messages::fetch_response::PartitionData;
@@ -14,7 +16,7 @@ use odradek_protocol::messages::{
     FetchRequest, FetchResponse, ProduceRequest, ProduceResponse,
 };
 use odradek_protocol::records::{BatchBuilder, Batches, records, verify_crc};
-use odradek_protocol::{ApiKey, StrBytes, Uuid};
+use odradek_protocol::{ApiKey, Message, StrBytes, Uuid};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -24,6 +26,8 @@ pub const REQUEST_PARTITIONS: usize = 500;
 pub const CREATE_PARTITIONS_MAX: usize = 9_000;
 /// Records of one operation at most: one for each topic, one for each partition.
 const OPERATION_RECORDS_MAX: usize = 9_900;
+/// Topics of an answer read before others may have the processor: a tenth of a millisecond.
+const TOPICS_IN_ONE_GO: usize = 50;
 /// Answers in a row that may bring nothing of what is known to be stored.
 const EMPTY_ANSWERS_MAX: usize = 20;
 /// Bytes of a partition in one answer.
@@ -119,30 +123,27 @@ impl Population {
             timeout_ms: 30_000,
             ..Default::default()
         };
-        let answer: CreateTopicsResponse = client.call(ApiKey::CreateTopics, &request)?;
-        if answer.topics.len() != count {
+        let mut made = BTreeMap::new();
+        client.call_reading(ApiKey::CreateTopics, &request, |reader, version| {
+            each_created(reader, version, |topic| {
+                made.insert(topic.name.clone(), (topic.topic_id, refusal_of(topic)));
+            })
+        })?;
+        if made.len() != count {
             return Err(PerfError::Protocol(format!(
                 "CreateTopics: {} topics in the answer to {count}",
-                answer.topics.len()
+                made.len()
             )));
         }
-        let ids: BTreeMap<_, _> = answer
-            .topics
-            .iter()
-            .map(|topic| (topic.name.clone(), topic))
-            .collect();
         for topic in first..first + count {
             let name = self.topic_name(topic);
-            let made = ids.get(&name).ok_or_else(|| {
+            let (id, refusal) = made.remove(&name).ok_or_else(|| {
                 PerfError::Protocol(format!("CreateTopics: {} is missing", &*name))
             })?;
-            let message = made.error_message.as_ref().map(|text| text.to_string());
-            refuse(
-                &format!("CreateTopics {}", &*name),
-                made.error_code,
-                message,
-            )?;
-            self.topic_ids.push(made.topic_id);
+            if let Some((code, message)) = refusal {
+                refuse(&format!("CreateTopics {}", &*name), code, message)?;
+            }
+            self.topic_ids.push(id);
         }
         Ok(true)
     }
@@ -418,6 +419,32 @@ impl Population {
             false => drawn + gone.len(),
         }
     }
+}
+
+/// The error code and message of a topic that was not made.
+fn refusal_of(topic: &CreatableTopicResult) -> Option<(i16, Option<String>)> {
+    let message = || topic.error_message.as_ref().map(|text| text.to_string());
+    (topic.error_code != 0).then(|| (topic.error_code, message()))
+}
+
+/// Hands over the topics of an answer to CreateTopics one by one. It may have 10 MB, nearly all of it configs that nobody keeps; whoever reads it
+/// in one go takes a processor from the server and its tenant for 10 ms and more, which no client on a machine of its own does, so this one gives
+/// way again and again.
+fn each_created(
+    reader: &mut Reader,
+    version: i16,
+    mut each: impl FnMut(&CreatableTopicResult),
+) -> Result<(), DecodeError> {
+    let at = At::new(version, CreateTopicsResponse::FLEXIBLE.contains(version));
+    let _throttle_time_ms = reader.read_i32()?;
+    let count = reader.read_array_length(at.flexible)?.unwrap_or(0);
+    for number in 1..=count {
+        each(&CreatableTopicResult::decode_value(reader, at)?);
+        if number % TOPICS_IN_ONE_GO == 0 {
+            std::thread::yield_now();
+        }
+    }
+    Ok(())
 }
 
 /// How the value of a partition's batch at an offset begins.

@@ -1,7 +1,8 @@
-//! The metadata log in memory: batches from the log start (the oldest snapshot kept) to the log
-//! end, with their bytes, and the epoch table. The bytes are bounded by snapshot and cut: at most
-//! what is appended while `snapshots_retained` snapshots come about. Where the bytes become
-//! durable is the caller's; the order of offsets is kept here by one setter each.
+//! The metadata log in memory: batches up to the log end, with their bytes, and the epoch table.
+//! The bytes are bounded by snapshots: what is appended between two, and a little before the
+//! newest, for those who fetch and are not quite there (`trim`); the disk has more, from the
+//! oldest snapshot kept on. Where the bytes become durable is the caller's; the order of offsets
+//! is kept here by one setter each.
 
 use std::collections::VecDeque;
 
@@ -125,6 +126,24 @@ impl LogIndex {
             .retain(|entry| first_epoch.is_some_and(|epoch| entry.epoch >= epoch));
         if let Some(first) = self.epochs.first_mut() {
             first.offset = first.offset.max(to.offset);
+        }
+    }
+
+    /// Drops the oldest batches below `offset`, a batch boundary, but for the last `bytes_kept` of
+    /// them.
+    pub fn trim(&mut self, offset: i64, bytes_kept: usize) {
+        let below = self.batches.partition_point(|batch| batch.end <= offset);
+        let mut kept = 0;
+        let last_dropped = self
+            .batches
+            .range(..below)
+            .rposition(|batch| {
+                kept += batch.bytes.len();
+                kept > bytes_kept
+            })
+            .map(|dropped| &self.batches[dropped]);
+        if let Some(last) = last_dropped {
+            self.cut(OffsetAndEpoch::new(last.end, last.epoch));
         }
     }
 

@@ -416,10 +416,13 @@ impl Raft {
         self.raise_high_watermark(to.offset, actions);
     }
 
-    /// Moves the log start up to a stored snapshot; older snapshots go once that is durable.
+    /// Moves the start of the log on disk up to a stored snapshot; older snapshots go once that is
+    /// durable.
     pub(super) fn cut_log(&mut self, to: SnapshotId, actions: &mut Vec<Action>) {
         self.voters.cut(to.offset);
-        self.log.cut(to);
+        if to.offset > self.log.start().offset {
+            self.log.cut(to);
+        }
         let write = self.number_write(self.log.end().offset);
         let log_start = to.offset;
         self.emit(Action::CutLog { write, log_start }, actions);

@@ -37,7 +37,8 @@ pub enum Persisted {
 pub struct LogView {
     /// First offset the log still holds.
     pub start_offset: i64,
-    /// Whole record batches from there on, in order; each item holds one or more.
+    /// Whole record batches, in order, each item one or more: from there on, or from the one
+    /// before the newest snapshot's end, which says whether the log agrees with it.
     pub batches: Vec<Bytes>,
     /// The storage found bytes damaged that had been durable: the log may lack its end.
     pub damaged: bool,
@@ -211,13 +212,14 @@ impl Raft {
         view: &LogView,
         newest: Option<&SnapshotView>,
     ) -> Result<bool, RecoveryError> {
-        let start = view.start_offset;
-        let start_epoch = self
+        let first_batch = view.batches.first().and_then(|batch| batch.first_chunk());
+        let first = first_batch.map_or(view.start_offset, |base| i64::from_be_bytes(*base));
+        let first_epoch = self
             .snapshots
             .keys()
-            .find(|id| id.offset == start)
+            .find(|id| id.offset == first)
             .map_or(0, |id| id.epoch);
-        self.log = LogIndex::new(OffsetAndEpoch::new(start, start_epoch));
+        self.log = LogIndex::new(OffsetAndEpoch::new(first, first_epoch));
         let newest_end = newest.map_or(0, |view| view.id.offset);
         let mut damaged = view.damaged;
         for bytes in &view.batches {
@@ -246,12 +248,13 @@ impl Raft {
                 self.log.append(item.batch);
             }
         }
-        self.match_log_with_snapshots(start)?;
+        self.match_log_with_snapshots(view.start_offset)?;
         Ok(damaged)
     }
 
     /// A snapshot the log does not reach or disagrees with replaces the log; a log start between
-    /// two snapshots (a crash between cut and removal) moves up to the next snapshot.
+    /// two snapshots (a crash between cut and removal) moves up to the next snapshot. Memory keeps
+    /// what lies behind the newest.
     fn match_log_with_snapshots(&mut self, start: i64) -> Result<(), RecoveryError> {
         let Some(newest) = self.snapshots.keys().next_back().copied() else {
             return if start > 0 {
@@ -271,22 +274,24 @@ impl Raft {
                 .push_back((0, Action::ResetLog { write, to: newest }));
             return Ok(());
         }
+        let mut oldest_kept = start;
         if start > 0 && !self.snapshots.keys().any(|id| id.offset == start) {
-            let to = *self
+            let to = self
                 .snapshots
                 .keys()
                 .find(|id| id.offset >= start)
                 .expect("the newest is at or above the start");
-            self.log.cut(to);
+            oldest_kept = to.offset;
             let write = self.number_write(self.log.end().offset);
-            let log_start = to.offset;
+            let log_start = oldest_kept;
             self.held
                 .push_back((0, Action::CutLog { write, log_start }));
         }
+        self.log.cut(newest);
         let stale: Vec<_> = self
             .snapshots
             .keys()
-            .filter(|id| id.offset < self.log.start().offset)
+            .filter(|id| id.offset < oldest_kept)
             .copied()
             .collect();
         for id in stale {

@@ -256,7 +256,8 @@ impl Raft {
         }
     }
 
-    /// An own snapshot is stored: with more than enough of them the log start moves up.
+    /// An own snapshot is stored: with more than enough of them the start of the log on disk moves
+    /// up, and memory lets go of most of what the snapshot says.
     pub(super) fn on_snapshot_written(
         &mut self,
         id: SnapshotId,
@@ -281,6 +282,7 @@ impl Raft {
                 .expect("fewer are dropped than there are");
             self.cut_log(oldest_kept, actions);
         }
+        self.log.trim(id.offset, self.options.log_kept_bytes_max);
     }
 
     fn drop_download(&mut self, actions: &mut Vec<Action>) {

@@ -167,8 +167,11 @@ pub struct Options {
     pub observers_max: usize,
     /// Most bytes appended here and not yet committed; `propose` answers Busy beyond it.
     pub uncommitted_bytes_max: usize,
-    /// Snapshots kept; the log is cut at the oldest kept one, which bounds its bytes in memory.
+    /// Snapshots kept; the log on disk is cut at the oldest kept one.
     pub snapshots_retained: usize,
+    /// Bytes of log before the newest snapshot that stay in memory: who fetches from there needs
+    /// no snapshot.
+    pub log_kept_bytes_max: usize,
 }
 
 impl Default for Options {
@@ -193,6 +196,7 @@ impl Default for Options {
             observers_max: 4096,
             uncommitted_bytes_max: 64 * 1024 * 1024,
             snapshots_retained: 2,
+            log_kept_bytes_max: 1024 * 1024,
         }
     }
 }

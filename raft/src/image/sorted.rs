@@ -121,6 +121,17 @@ impl<T: Copy, F: Clone> SortedChunks<T, F> {
         Some(leaf[index])
     }
 
+    /// The first item that is not below `key`: one look, where [`SortedChunks::iter_from`] sets up a walk.
+    pub fn first_from<K: Keys<T, Fence = F>>(&self, keys: &K, key: &K::Key) -> Option<T> {
+        let place = self.place_of::<K>(key)?;
+        let leaf = self.leaf(&place);
+        let index = leaf.partition_point(|known| keys.key(known) < key);
+        match leaf.get(index) {
+            Some(item) => Some(*item),
+            None => self.iter_from(keys, key).next(),
+        }
+    }
+
     /// Adds an item; false, and nothing is added, when there is one of its key.
     pub fn insert<K: Keys<T, Fence = F>>(&mut self, keys: &K, item: T) -> bool {
         let key = keys.key(&item);

@@ -209,8 +209,13 @@ impl TopicsImage {
 
     pub(super) fn index_of(&self, id: Uuid) -> Option<u32> {
         let hash = id_hash(id);
+        let lowest = id_key(id, 0);
+        let first = self.by_id.first_from(&Own, &lowest)?;
+        if (first >> 32) as u32 != hash {
+            return None;
+        }
         self.by_id
-            .iter_from(&Own, &id_key(id, 0))
+            .iter_from(&Own, &lowest)
             .take_while(|key| (key >> 32) as u32 == hash)
             .map(|key| key as u32)
             .find(|index| self.by_index(*index).is_some_and(|topic| topic.id() == id))
@@ -250,6 +255,17 @@ impl TopicsImage {
             topics: self,
             entry,
             slot,
+        })
+    }
+
+    /// All partitions, as they lie in memory.
+    pub fn partitions(&self) -> impl Iterator<Item = PartitionView<'_>> {
+        (0..).zip(self.slots.iter()).filter_map(|(slot, entry)| {
+            entry.is_in_use().then_some(PartitionView {
+                topics: self,
+                entry,
+                slot,
+            })
         })
     }
 

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use odradek_protocol::records;
 use odradek_raft::consensus::{
-    Action, Event, LogView, OffsetAndEpoch, Persisted, ProposeRefusal, Raft, Request, Response,
-    SnapshotView,
+    Action, Event, LogView, OffsetAndEpoch, Options, Persisted, ProposeRefusal, Raft, Request,
+    Response, SnapshotView,
 };
 
 use crate::support::{Node, at, formatted, key, options};
@@ -139,7 +139,7 @@ fn restart_leads_in_the_next_epoch_with_everything_committed() {
 }
 
 #[test]
-fn snapshots_cut_the_log_and_a_restart_begins_at_the_oldest_kept() {
+fn snapshots_cut_the_log_and_a_restart_begins_behind_the_newest() {
     let mut node = Node::start(options(1), vec![formatted(&[1])]);
     node.step(0, Event::Tick);
     let mut ids = Vec::new();
@@ -170,10 +170,84 @@ fn snapshots_cut_the_log_and_a_restart_begins_at_the_oldest_kept() {
         })
         .collect();
     let again = Node::restart(options(1), node.persisted, node.log_view(), stored, 10);
-    assert_eq!(again.raft.log_start(), ids[1].offset);
+    assert_eq!(again.raft.log_start(), ids[2].offset);
     assert_eq!(again.raft.log_end(), 18);
     assert_eq!(again.raft.high_watermark(), Some(18));
     assert_eq!(again.raft.last_epoch(), 1);
+}
+
+#[test]
+fn memory_lets_go_of_most_of_the_log_that_a_snapshot_says() {
+    let mut node = Node::start(options(1), vec![formatted(&[1])]);
+    node.step(0, Event::Tick);
+    let before = node.raft.log_bytes();
+    node.propose(1, 1, 5);
+    let batch_bytes = node.raft.log_bytes() - before;
+    let mut again = Node::restart(
+        Options {
+            log_kept_bytes_max: batch_bytes * 2,
+            ..options(1)
+        },
+        node.persisted,
+        node.log_view(),
+        vec![formatted(&[1])],
+        10,
+    );
+    again.step(10, Event::Tick);
+    let mut ends = Vec::new();
+    for round in 11..21 {
+        ends.push(again.propose(round, 2, 5).end);
+    }
+    let id = again.raft.snapshot_id_at(ends[7]).expect("a boundary");
+    let size_bytes = 100;
+    let actions = again.step(30, Event::SnapshotWritten { id, size_bytes });
+    let on_disk = |action: &Action| matches!(action, Action::CutLog { .. });
+    assert!(!actions.iter().any(on_disk), "the disk keeps what it has");
+    // Two batches before the snapshot's end, and two behind it.
+    assert_eq!(again.raft.log_start(), ends[5]);
+    assert_eq!(again.raft.log_bytes(), batch_bytes * 4);
+    assert_eq!(again.raft.high_watermark(), Some(ends[9]));
+    again.propose(31, 2, 5);
+    assert_eq!(again.raft.log_end(), ends[9] + 5);
+}
+
+#[test]
+fn a_start_needs_no_more_of_the_log_than_from_the_end_of_the_newest_snapshot() {
+    let mut node = Node::start(options(1), vec![formatted(&[1])]);
+    node.step(0, Event::Tick);
+    let ends: Vec<i64> = (1..7).map(|round| node.propose(round, 1, 5).end).collect();
+    let stored = |end: i64| SnapshotView {
+        id: node.raft.snapshot_id_at(end).expect("a boundary"),
+        size_bytes: 100,
+        kraft_version: 1,
+        voters: formatted(&[1]).voters,
+    };
+    let snapshots = vec![stored(ends[0]), stored(ends[3])];
+    let whole = node.log_view();
+    let from = whole
+        .batches
+        .iter()
+        .position(|batch| batch[..8] == ends[2].to_be_bytes());
+    let read = LogView {
+        start_offset: ends[0],
+        batches: whole.batches[from.expect("the batch before the newest")..].to_vec(),
+        damaged: false,
+    };
+    let mut again = Node::restart(options(1), node.persisted, read, snapshots, 10);
+    assert_eq!(again.raft.log_start(), ends[3]);
+    assert_eq!(again.raft.log_end(), ends[5]);
+    let actions = again.step(10, Event::Tick);
+    assert_eq!(became_leader(&actions), Some((2, ends[5])));
+    let touches_disk = |action: &&Action| {
+        matches!(
+            action,
+            Action::CutLog { .. } | Action::ResetLog { .. } | Action::RemoveSnapshot { .. }
+        )
+    };
+    assert!(
+        !actions.iter().any(|action| touches_disk(&action)),
+        "all stays stored"
+    );
 }
 
 #[test]

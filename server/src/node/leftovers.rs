@@ -35,7 +35,7 @@ impl Core {
         });
     }
 
-    /// A start is over: what it took beyond what stays goes back to the system.
+    /// Something is over that took much more than stays, a start or a snapshot: the rest goes back to the system.
     pub(crate) fn give_back_memory(&mut self) {
         self.leftovers.waiting += 1;
         self.out.push(MachineAction::Background {

@@ -66,6 +66,13 @@ pub fn bootstrap_features(metadata_directory: &Path) -> Result<Vec<(String, i16)
     Ok(features)
 }
 
+/// Snapshots as they are stored, the oldest first: their names, how many bytes each has, and those of the newest. Older ones are there for whoever
+/// fetches one, and for the day on which the newest is damaged; a start does not read them.
+pub struct StoredSnapshots {
+    pub sizes: Vec<(SnapshotId, u64)>,
+    pub newest: Vec<u8>,
+}
+
 /// What all stored snapshots say, and the image of the newest.
 pub struct LoadedSnapshots {
     views: Vec<SnapshotView>,
@@ -89,11 +96,11 @@ pub struct GroupFacts {
     pub metrics: LogMetrics,
 }
 
-/// What is stored of a metadata group: its log, the quorum state, and every snapshot, sorted by id.
+/// What is stored of a metadata group: its log, the quorum state, and its snapshots.
 pub struct GroupDisks<'a> {
     pub log: &'a mut dyn Disk,
     pub quorum: &'a mut dyn Disk,
-    pub snapshots: Vec<(SnapshotId, Vec<u8>)>,
+    pub snapshots: StoredSnapshots,
 }
 
 fn cannot_be_used(folder: &Path, cause: &str) -> StartError {
@@ -108,11 +115,13 @@ fn cannot_be_used(folder: &Path, cause: &str) -> StartError {
 pub fn begin_loading(
     prepared: &Prepared,
     cores: u16,
-) -> (LoadingSnapshots, Vec<mpsc::Receiver<SnapshotPiece>>) {
+) -> Result<(LoadingSnapshots, Vec<mpsc::Receiver<SnapshotPiece>>), StartError> {
     // As many pieces as the snapshot has may wait: what they name is in memory once, in the image.
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..cores).map(|_| mpsc::channel()).unzip();
     let folder = prepared.directories.metadata.join(storage::METADATA_FOLDER);
     let hash_seed = prepared.node.hash_seed;
+    let names = list_snapshot_files(&folder).map_err(|cause| cannot_be_used(&folder, &cause))?;
+    let newest_end = names.last().map_or(0, |id| id.offset);
     let load = move || {
         // The image is core 0's from then on.
         use_memory_of(0);
@@ -122,25 +131,27 @@ pub fn begin_loading(
                 let _ = sender.send(piece.clone());
             }
         };
-        let loaded = read_snapshot_files(&folder)
-            .and_then(|found| load_snapshots(found, hash_seed, &mut send));
+        let loaded = read_snapshot_files(&folder, &names)
+            .and_then(|stored| load_snapshots(stored, hash_seed, &mut send));
         loaded.map_err(|cause| cannot_be_used(&folder, &cause))
     };
-    let builder = std::thread::Builder::new().name("snapshot".into());
-    (LoadingSnapshots(builder.spawn(load)), receivers)
+    let thread = std::thread::Builder::new()
+        .name("snapshot".into())
+        .spawn(load)
+        .map_err(|error| StartError(format!("no thread to read the metadata: {error}")))?;
+    Ok((LoadingSnapshots { newest_end, thread }, receivers))
 }
 
 /// Snapshots that are being read.
-pub struct LoadingSnapshots(
-    std::io::Result<std::thread::JoinHandle<Result<LoadedSnapshots, StartError>>>,
-);
+pub struct LoadingSnapshots {
+    /// The offset behind the newest.
+    newest_end: i64,
+    thread: std::thread::JoinHandle<Result<LoadedSnapshots, StartError>>,
+}
 
 impl LoadingSnapshots {
     fn wait(self) -> Result<LoadedSnapshots, StartError> {
-        let thread = self
-            .0
-            .map_err(|error| StartError(format!("no thread to read the metadata: {error}")))?;
-        thread.join().map_err(|_| {
+        self.thread.join().map_err(|_| {
             StartError("reading the metadata snapshots ended in a panic; see above".to_string())
         })?
     }
@@ -181,7 +192,9 @@ pub fn build(
         &mut log_disk as &mut dyn Disk,
         &mut quorum_disk as &mut dyn Disk,
     );
-    let group = open_loaded(facts, disks, loading.wait()?).map_err(refusal)?;
+    let opened = open_log(disks.0, facts.log.clone(), facts.now, loading.newest_end);
+    let opened = opened.map_err(refusal)?;
+    let group = open_loaded(facts, opened, disks.1, loading.wait()?).map_err(refusal)?;
     prepared.node.status.log_recovered();
     Ok(group)
 }
@@ -192,16 +205,18 @@ pub fn open_group(
     disks: GroupDisks<'_>,
     pieces: PieceSink<'_>,
 ) -> Result<Box<MetadataGroup>, String> {
+    let newest_end = disks.snapshots.sizes.last().map_or(0, |(id, _)| id.offset);
+    let opened = open_log(disks.log, facts.log.clone(), facts.now, newest_end)?;
     let stored = load_snapshots(disks.snapshots, facts.controller.hash_seed, pieces)?;
-    open_loaded(facts, (disks.log, disks.quorum), stored)
+    open_loaded(facts, opened, disks.quorum, stored)
 }
 
 fn open_loaded(
     facts: GroupFacts,
-    (log_disk, quorum_disk): (&mut dyn Disk, &mut dyn Disk),
+    (log, replica, view): (Log, ReplicaId, LogView),
+    quorum_disk: &mut dyn Disk,
     stored: LoadedSnapshots,
 ) -> Result<Box<MetadataGroup>, String> {
-    let (log, replica, view) = open_log(log_disk, facts.log, facts.now)?;
     let persisted = read_quorum_state(quorum_disk)?;
     let raft = Raft::recover(
         raft_now(facts.now),
@@ -278,8 +293,8 @@ fn controller_options(prepared: &Prepared, context: &CoreContext) -> ControllerO
     }
 }
 
-/// Every stored snapshot's bytes. Files that were being written when the last life ended are removed.
-fn read_snapshot_files(folder: &Path) -> Result<Vec<(SnapshotId, Vec<u8>)>, String> {
+/// The names of stored snapshots in their order. Files that were being written when the last life ended are removed.
+fn list_snapshot_files(folder: &Path) -> Result<Vec<SnapshotId>, String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| error.to_string())? {
         let entry = entry.map_err(|error| error.to_string())?;
@@ -291,45 +306,72 @@ fn read_snapshot_files(folder: &Path) -> Result<Vec<(SnapshotId, Vec<u8>)>, Stri
             fs::remove_file(entry.path())
                 .map_err(|error| format!("{name} cannot be removed: {error}"))?;
         } else if let Some(id) = snapshot::parse_file_name(&name) {
-            let bytes = fs::read(entry.path()).map_err(|error| format!("{name}: {error}"))?;
-            found.push((id, bytes));
+            found.push(id);
         }
     }
     found.sort();
     Ok(found)
 }
 
-/// The views of all snapshots, and the image of the newest.
+fn read_snapshot_files(folder: &Path, names: &[SnapshotId]) -> Result<StoredSnapshots, String> {
+    let mut stored = StoredSnapshots {
+        sizes: Vec::new(),
+        newest: Vec::new(),
+    };
+    for id in names {
+        let name = snapshot::file_name(*id);
+        let size = fs::metadata(folder.join(&name)).map(|file| file.len());
+        let size = size.map_err(|error| format!("{name}: {error}"))?;
+        stored.sizes.push((*id, size));
+    }
+    if let Some(id) = names.last() {
+        let name = snapshot::file_name(*id);
+        stored.newest = fs::read(folder.join(&name)).map_err(|error| format!("{name}: {error}"))?;
+    }
+    Ok(stored)
+}
+
 fn load_snapshots(
-    found: Vec<(SnapshotId, Vec<u8>)>,
+    stored: StoredSnapshots,
     hash_seed: u64,
     pieces: PieceSink<'_>,
 ) -> Result<LoadedSnapshots, String> {
-    let mut stored = LoadedSnapshots {
+    let mut loaded = LoadedSnapshots {
         views: Vec::new(),
         image: MetadataImage::empty(),
         delta: None,
         applied: 0,
         bytes: 0,
     };
-    let newest = found.last().map(|(id, _)| *id);
-    for (id, bytes) in found {
-        let named = |error: String| format!("{}: {error}", snapshot::file_name(id));
-        let bytes = Bytes::from(bytes);
-        if Some(id) == newest && id.offset > 0 {
-            stored.bytes = bytes.len() as u64;
-            stored.applied = id.offset;
-            let loaded = load_newest(id, bytes, hash_seed, pieces);
-            let (view, image, delta) = loaded.map_err(named)?;
-            (stored.image, stored.delta) = (image, Some(delta));
-            stored.views.push(view);
-        } else {
-            let walked = snapshot::walk_snapshot(id, bytes, |_, _| Ok::<(), SnapshotError>(()));
-            let (view, _header) = walked.map_err(|error| named(error.to_string()))?;
-            stored.views.push(view);
-        }
-    }
-    Ok(stored)
+    let mut sizes = stored.sizes;
+    let Some((id, size_bytes)) = sizes.pop() else {
+        return Ok(loaded);
+    };
+    // What an older one says of the quorum, the newest says anew.
+    loaded
+        .views
+        .extend(sizes.into_iter().map(|(id, size_bytes)| SnapshotView {
+            id,
+            size_bytes,
+            kraft_version: 0,
+            voters: None,
+        }));
+    let named = |error: String| format!("{}: {error}", snapshot::file_name(id));
+    let bytes = Bytes::from(stored.newest);
+    let view = if id.offset > 0 {
+        loaded.bytes = size_bytes;
+        loaded.applied = id.offset;
+        let newest = load_newest(id, bytes, hash_seed, pieces);
+        let (view, image, delta) = newest.map_err(named)?;
+        (loaded.image, loaded.delta) = (image, Some(delta));
+        view
+    } else {
+        // The one that `format` wrote speaks of the quorum alone.
+        let walked = snapshot::walk_snapshot(id, bytes, |_, _| Ok::<(), SnapshotError>(()));
+        walked.map_err(|error| named(error.to_string()))?.0
+    };
+    loaded.views.push(view);
+    Ok(loaded)
 }
 
 /// The image of one snapshot, record by record: millions of them are never held at once.
@@ -366,11 +408,12 @@ fn give_piece(loader: &mut SnapshotLoader, pieces: PieceSink<'_>) {
     }
 }
 
-/// Recovers the log of the metadata and reads it whole: it is bounded by the snapshots that cut it.
+/// Recovers the log of the metadata and reads it from the batch on that ends with the newest snapshot, which bounds what there is to read.
 fn open_log(
     disk: &mut dyn Disk,
     options: LogOptions,
     now: Now,
+    newest_end: i64,
 ) -> Result<(Log, ReplicaId, LogView), String> {
     let (mut log, report) =
         Log::recover(disk, options, now, &mut IgnoreAll).map_err(|error| error.to_string())?;
@@ -383,15 +426,18 @@ fn open_log(
     let state = log
         .replica(replica)
         .ok_or("the replica of the metadata log is gone")?;
-    let range = (replica, state.log_start, state.log_end);
+    let first_read = state.log_start.0.max(newest_end - 1);
+    let range = (replica, Offset(first_read), state.log_end);
     let (batches, from) = read_batches(&mut log, disk, now, range, READ_BYTES)?;
-    // One that was begun anew starts with its first batch.
+    // One that was begun anew, behind a snapshot, starts with its first batch.
     let first = batches
         .first()
         .and_then(|batch| batch.first_chunk().copied());
-    let first_offset = first.map_or(0, i64::from_be_bytes);
+    let begun_anew = first
+        .map(i64::from_be_bytes)
+        .filter(|first| *first >= newest_end);
     let view = LogView {
-        start_offset: state.log_start.0.max(first_offset),
+        start_offset: state.log_start.0.max(begun_anew.unwrap_or(0)),
         damaged: !report.undamaged() || from < state.log_end,
         batches,
     };
@@ -573,9 +619,33 @@ mod tests {
                 monotonic_us: 9,
                 wall_ms: 9,
             };
-            let (_, _, view) = open_log(&mut disk, options.clone(), later).unwrap();
+            let (_, _, view) = open_log(&mut disk, options.clone(), later, 0).unwrap();
             assert!(!view.damaged);
             assert_eq!(view.batches.len(), batches as usize, "of {bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn a_start_reads_the_log_from_the_batch_that_ends_the_newest_snapshot() {
+        let options = LogOptions {
+            segment_bytes: 4 << 20,
+            directory_bytes_max: 400 << 20,
+            seed: 5,
+            ..LogOptions::default()
+        };
+        let later = Now {
+            monotonic_us: 9,
+            wall_ms: 9,
+        };
+        for (newest_end, read) in [(0, 10), (1, 10), (7, 4), (10, 1), (11, 0)] {
+            let mut disk = stopped_log(&options, 10, 1_000);
+            let (_, _, view) = open_log(&mut disk, options.clone(), later, newest_end).unwrap();
+            let begun = (view.start_offset, view.damaged, view.batches.len());
+            assert_eq!(
+                begun,
+                (0, false, read),
+                "a snapshot of {newest_end} offsets"
+            );
         }
     }
 }

@@ -9,7 +9,9 @@ mod options;
 mod space;
 
 pub use drive::drive;
-pub use metadata::{BOOTSTRAP_FILE, GroupDisks, GroupFacts, PieceSink, open_group};
+pub use metadata::{
+    BOOTSTRAP_FILE, GroupDisks, GroupFacts, PieceSink, StoredSnapshots, open_group,
+};
 
 use crate::config::ServerConfig;
 use crate::node::adoption::{Adoption, SnapshotPiece};
@@ -45,7 +47,7 @@ fn start(config: ServerConfig) -> Result<u8, StartError> {
     let prepared = Arc::new(Prepared::new(&config, &directories, cores)?);
     announce(&config, &directories, cores);
     let (epoch_sender, epoch_receiver) = mpsc::channel();
-    let (loading, pieces) = metadata::begin_loading(&prepared, cores);
+    let (loading, pieces) = metadata::begin_loading(&prepared, cores)?;
     let mut of_metadata = Some((epoch_receiver, loading));
     let mut builders: Vec<MachineBuilder<Core>> = Vec::new();
     let mut logs: Vec<Vec<PathBuf>> = Vec::new();

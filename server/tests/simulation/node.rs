@@ -17,7 +17,7 @@ use odradek_server::node::options::DirectoryOptions;
 use odradek_server::node::status::NodeStatus;
 use odradek_server::node::{Core, CoreParts, NodeOptions, OwnedShard, routing};
 use odradek_server::shell::Registry;
-use odradek_server::start::{GroupDisks, GroupFacts, PieceSink, open_group};
+use odradek_server::start::{GroupDisks, GroupFacts, PieceSink, StoredSnapshots, open_group};
 use odradek_shard::group::GroupOptions;
 use odradek_shard::{RecoveredLog, RecoveredProducers, Shard, ShardOptions};
 use odradek_wal::simulation::{Random, SimulatedDisk};
@@ -377,6 +377,24 @@ fn start_shards(
     Ok(shards)
 }
 
+fn stored_snapshots(storage: &Storage) -> StoredSnapshots {
+    let mut found = Vec::new();
+    for (path, bytes) in &storage.files {
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let Some(id) = name.and_then(snapshot::parse_file_name) {
+            found.push((id, bytes));
+        }
+    }
+    found.sort();
+    StoredSnapshots {
+        sizes: found
+            .iter()
+            .map(|(id, bytes)| (*id, bytes.len() as u64))
+            .collect(),
+        newest: found.last().map_or(Vec::new(), |(_, bytes)| bytes.to_vec()),
+    }
+}
+
 fn start_group(
     shape: &Shape,
     storage: &mut Storage,
@@ -385,14 +403,7 @@ fn start_group(
     options: &NodeOptions,
     pieces: PieceSink<'_>,
 ) -> Result<Box<odradek_server::node::metadata_group::MetadataGroup>, String> {
-    let mut snapshots = Vec::new();
-    for (path, bytes) in &storage.files {
-        let name = path.file_name().and_then(|name| name.to_str());
-        if let Some(id) = name.and_then(snapshot::parse_file_name) {
-            snapshots.push((id, bytes.to_vec()));
-        }
-    }
-    snapshots.sort();
+    let snapshots = stored_snapshots(storage);
     let facts = GroupFacts {
         raft: consensus::Options {
             cluster_id: CLUSTER_ID.to_string(),

@@ -82,6 +82,7 @@ impl World {
                 fetch_max_wait_ms: 100,
                 snapshot_chunk_bytes_max: 150,
                 fetch_bytes_max: 600,
+                log_kept_bytes_max: 300,
                 ..Options::default()
             };
             if static_voters {

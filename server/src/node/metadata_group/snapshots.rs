@@ -144,6 +144,8 @@ pub fn on_background(core: &mut Core, token: u64, result: BackgroundResult) {
                     Event::SnapshotWritten { id, size_bytes },
                     &mut group.raft_actions,
                 );
+                // The log before it, and what composing it took.
+                core.give_back_memory();
             }
             (Some(Job::Write(id)), BackgroundResult::Failed { message, .. }) => {
                 group.snapshots.running = false;
