@@ -126,7 +126,10 @@ impl Population {
         let mut made = BTreeMap::new();
         client.call_reading(ApiKey::CreateTopics, &request, |reader, version| {
             each_created(reader, version, |topic| {
-                made.insert(topic.name.clone(), (topic.topic_id, refusal_of(topic)));
+                let message = topic.error_message.as_ref().map(|text| text.to_string());
+                let what = format!("CreateTopics {}", &*topic.name);
+                let refused = refuse(&what, topic.error_code, message);
+                made.insert(topic.name.clone(), refused.map(|()| topic.topic_id));
             })
         })?;
         if made.len() != count {
@@ -137,13 +140,10 @@ impl Population {
         }
         for topic in first..first + count {
             let name = self.topic_name(topic);
-            let (id, refusal) = made.remove(&name).ok_or_else(|| {
+            let id = made.remove(&name).ok_or_else(|| {
                 PerfError::Protocol(format!("CreateTopics: {} is missing", &*name))
             })?;
-            if let Some((code, message)) = refusal {
-                refuse(&format!("CreateTopics {}", &*name), code, message)?;
-            }
-            self.topic_ids.push(id);
+            self.topic_ids.push(id?);
         }
         Ok(true)
     }
@@ -419,12 +419,6 @@ impl Population {
             false => drawn + gone.len(),
         }
     }
-}
-
-/// The error code and message of a topic that was not made.
-fn refusal_of(topic: &CreatableTopicResult) -> Option<(i16, Option<String>)> {
-    let message = || topic.error_message.as_ref().map(|text| text.to_string());
-    (topic.error_code != 0).then(|| (topic.error_code, message()))
 }
 
 /// Hands over the topics of an answer to CreateTopics one by one. It may have 10 MB, nearly all of it configs that nobody keeps; whoever reads it

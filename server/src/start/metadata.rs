@@ -550,6 +550,21 @@ mod tests {
     use odradek_wal::simulation::SimulatedDisk;
     use odradek_wal::{FrameMeta, LeaderEpoch};
 
+    /// When a stopped log is opened again.
+    const LATER: Now = Now {
+        monotonic_us: 9,
+        wall_ms: 9,
+    };
+
+    fn log_options(segment_bytes: u64) -> LogOptions {
+        LogOptions {
+            segment_bytes,
+            directory_bytes_max: 400 << 20,
+            seed: 5,
+            ..LogOptions::default()
+        }
+    }
+
     /// A stopped log of so many batches of these many bytes, each one offset.
     fn stopped_log(options: &LogOptions, batches: i64, bytes: usize) -> SimulatedDisk {
         let now = Now {
@@ -587,39 +602,21 @@ mod tests {
 
     #[test]
     fn whatever_is_read_ahead_no_piece_waits_for_ever() {
-        let options = LogOptions {
-            segment_bytes: 4 << 20,
-            directory_bytes_max: 400 << 20,
-            seed: 5,
-            ..LogOptions::default()
-        };
+        let options = log_options(4 << 20);
         let mut disk = stopped_log(&options, 200, 100_000);
-        let now = Now {
-            monotonic_us: 9,
-            wall_ms: 9,
-        };
-        let (mut log, _) = Log::recover(&mut disk, options, now, &mut IgnoreAll).unwrap();
+        let (mut log, _) = Log::recover(&mut disk, options, LATER, &mut IgnoreAll).unwrap();
         let (replica, state) = log.replicas().last().unwrap();
         let range = (replica, state.log_start, state.log_end);
-        let (batches, end) = read_batches(&mut log, &mut disk, now, range, 250_000).unwrap();
+        let (batches, end) = read_batches(&mut log, &mut disk, LATER, range, 250_000).unwrap();
         assert_eq!((batches.len(), end), (200, Offset(200)));
     }
 
     #[test]
     fn a_long_metadata_log_is_read_whole_at_a_start() {
-        let options = LogOptions {
-            segment_bytes: 20 << 20,
-            directory_bytes_max: 400 << 20,
-            seed: 5,
-            ..LogOptions::default()
-        };
+        let options = log_options(20 << 20);
         for (batches, bytes) in [(60, 900_000), (90, 500_000), (400, 100_000)] {
             let mut disk = stopped_log(&options, batches, bytes);
-            let later = Now {
-                monotonic_us: 9,
-                wall_ms: 9,
-            };
-            let (_, _, view) = open_log(&mut disk, options.clone(), later, 0).unwrap();
+            let (_, _, view) = open_log(&mut disk, options.clone(), LATER, 0).unwrap();
             assert!(!view.damaged);
             assert_eq!(view.batches.len(), batches as usize, "of {bytes} bytes");
         }
@@ -627,19 +624,10 @@ mod tests {
 
     #[test]
     fn a_start_reads_the_log_from_the_batch_that_ends_the_newest_snapshot() {
-        let options = LogOptions {
-            segment_bytes: 4 << 20,
-            directory_bytes_max: 400 << 20,
-            seed: 5,
-            ..LogOptions::default()
-        };
-        let later = Now {
-            monotonic_us: 9,
-            wall_ms: 9,
-        };
+        let options = log_options(4 << 20);
         for (newest_end, read) in [(0, 10), (1, 10), (7, 4), (10, 1), (11, 0)] {
             let mut disk = stopped_log(&options, 10, 1_000);
-            let (_, _, view) = open_log(&mut disk, options.clone(), later, newest_end).unwrap();
+            let (_, _, view) = open_log(&mut disk, options.clone(), LATER, newest_end).unwrap();
             let begun = (view.start_offset, view.damaged, view.batches.len());
             assert_eq!(
                 begun,
