@@ -3,8 +3,9 @@
 //! Clients that wait for their answers come back together: those of the write that was just done send again within tens of microseconds,
 //! while the batches that arrived during it already wait. Issued at once, the next write takes only the latter, and two half groups take turns for ever,
 //! each paying a whole write and flush of the device. Held until the answered have come back, one write takes both. That pays only while writes are
-//! small (larger ones are bound by bytes, and overlap with receiving), and only while the answered do come back: a load that follows no answers
-//! makes the waiting useless, so it is given up for a while when it did not help.
+//! small (larger ones are bound by bytes, and overlap with receiving), only on a device that takes long for the smallest of them (on a fast one
+//! the wait costs more than a second write), and only while the answered do come back: a load that follows no answers makes the waiting useless,
+//! so it is given up for a while when it did not help.
 
 use crate::append::InFlight;
 use crate::log::Log;
@@ -15,6 +16,12 @@ const SMALL_BYTES_MAX: u64 = 384 << 10;
 /// The longest wait; nor longer than the last write took. Twenty answers, their clients and twenty requests take about 150 µs on a small machine;
 /// a wait that is cut off shortly before they are all there is paid for nothing.
 const HOLD_US_MAX: u64 = 200;
+/// A device that needs no longer than this for a write, its bytes aside, is not waited for: the answered need some 100 µs to come back.
+const FAST_WRITE_US_MAX: u64 = 90;
+/// The bytes of a write take this long at most, on devices slow and fast (measured: 2 GB/s and more); the rest is what each write costs.
+const BYTES_PER_US: u64 = 2_048;
+/// The fastest write is looked for among so many, and among as many before them.
+const FASTEST_OF_WRITES: u32 = 64;
 /// Trust that waiting helps: each wait that did adds one, each that did not takes two; at none it rests.
 const TRUST_MAX: u8 = 8;
 /// Writes for which waiting rests before it is tried again.
@@ -26,6 +33,42 @@ pub(crate) struct Gathering {
     hold: Option<Hold>,
     trust: u8,
     resting_writes: u32,
+    fastest: Fastest,
+}
+
+/// What a write cost of late whatever its length: that of the fastest ones, since what else runs here only makes one seem longer.
+#[derive(Debug)]
+struct Fastest {
+    present_us: u64,
+    previous_us: u64,
+    writes: u32,
+}
+
+impl Fastest {
+    fn note(&mut self, took_us: u64) {
+        self.present_us = self.present_us.min(took_us);
+        self.writes += 1;
+        if self.writes == FASTEST_OF_WRITES {
+            *self = Self {
+                previous_us: self.present_us,
+                ..Self::default()
+            };
+        }
+    }
+
+    fn us(&self) -> u64 {
+        self.present_us.min(self.previous_us)
+    }
+}
+
+impl Default for Fastest {
+    fn default() -> Self {
+        Self {
+            present_us: u64::MAX,
+            previous_us: u64::MAX,
+            writes: 0,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +84,7 @@ impl Default for Gathering {
             hold: None,
             trust: TRUST_MAX / 2,
             resting_writes: 0,
+            fastest: Fastest::default(),
         }
     }
 }
@@ -55,16 +99,23 @@ impl Log {
             .map_or(0, |filling| filling.entries.len());
         let gathering = &mut self.gathering;
         gathering.hold = None;
+        let took_us = now.monotonic_us.saturating_sub(done.issued_us());
+        let bytes = done.end_lsn - done.start_lsn;
+        gathering
+            .fastest
+            .note(took_us.saturating_sub(bytes / BYTES_PER_US));
+        if gathering.fastest.us() <= FAST_WRITE_US_MAX {
+            return;
+        }
         if gathering.resting_writes > 0 {
             gathering.resting_writes -= 1;
             return;
         }
-        let small = self.pending.is_empty() && done.end_lsn - done.start_lsn <= SMALL_BYTES_MAX;
+        let small = self.pending.is_empty() && bytes <= SMALL_BYTES_MAX;
         // One alone has nobody to wait for, and a write of control records answers nobody.
         if !self.options.gather_writes || !small || answered + gathered < 2 || self.shutting_down {
             return;
         }
-        let took_us = now.monotonic_us.saturating_sub(done.issued_us());
         gathering.hold = Some(Hold {
             until_us: now.monotonic_us + took_us.min(HOLD_US_MAX),
             frames: answered + gathered,

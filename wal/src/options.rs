@@ -31,8 +31,8 @@ pub struct LogOptions {
     /// Issue a write at the append when none is in flight. With `false` the caller calls `Log::commit` once per turn, which gathers
     /// all of the turn's appends into one write.
     pub commit_on_append: bool,
-    /// A small write may wait up to 200 µs for those who were answered just before; the caller then calls `Log::commit` again at
-    /// `Log::commit_due_us`. With `false` none waits.
+    /// A small write may wait up to 200 µs for those who were answered just before, on a device that is slow enough for that to pay; the
+    /// caller then calls `Log::commit` again at `Log::commit_due_us`. With `false` none waits.
     pub gather_writes: bool,
     /// After this much quiet a seal block records the durable LSN.
     pub quiet_ms: u64,

@@ -18,9 +18,7 @@ fn driver() -> (Driver, ReplicaId) {
     let mut driver = Driver::new(1, options);
     let replica = create(&mut driver, 0);
     commit(&mut driver);
-    driver.settle();
-    driver.now.monotonic_us += 1_000;
-    commit(&mut driver);
+    driver.now.monotonic_us += WRITE_US;
     driver.settle();
     (driver, replica)
 }
@@ -108,4 +106,44 @@ fn waiting_that_does_not_help_is_given_up() {
         assert_eq!(writes(&driver), before + 1);
     }
     assert!((1..=5).contains(&waited), "waited {waited} times of 40");
+}
+
+#[test]
+fn a_fast_device_is_not_waited_for() {
+    let (mut driver, replica) = driver();
+    append_some(&mut driver, replica, 4);
+    write_while_batches_come(&mut driver, replica, 1);
+    assert!(driver.log.commit_due_us().is_some(), "a slow one is");
+    driver.now.monotonic_us = driver.log.commit_due_us().expect("one waits");
+    commit(&mut driver);
+    // One write that was fast says what a write costs here: those that seem longer were kept from the processor.
+    driver.now.monotonic_us += 50;
+    driver.settle();
+    for took_us in [WRITE_US, WRITE_US, 40, WRITE_US] {
+        let before = writes(&driver);
+        append_some(&mut driver, replica, 4);
+        append_some(&mut driver, replica, 1);
+        driver.now.monotonic_us += took_us;
+        driver.settle();
+        assert_eq!(
+            writes(&driver),
+            before + 2,
+            "what came meanwhile goes at once"
+        );
+        assert_eq!(driver.log.commit_due_us(), None);
+    }
+}
+
+#[test]
+fn a_device_that_became_slow_is_waited_for_again() {
+    let (mut driver, replica) = driver();
+    append_some(&mut driver, replica, 2);
+    driver.now.monotonic_us += 50;
+    driver.settle();
+    let waits = |driver: &mut Driver| {
+        write_while_batches_come(driver, replica, 2);
+        driver.log.company_until_us().is_some()
+    };
+    assert!(!waits(&mut driver), "the device was fast just now");
+    assert!((0..200).any(|_| waits(&mut driver)));
 }
