@@ -18,9 +18,9 @@ const SMALL_BYTES_MAX: u64 = 384 << 10;
 const HOLD_US_MAX: u64 = 200;
 /// A device that needs no longer than this for a write, its bytes aside, is not waited for: the answered need some 100 µs to come back.
 const FAST_WRITE_US_MAX: u64 = 90;
-/// The bytes of a write take this long at most, on devices slow and fast (measured: 2 GB/s and more); the rest is what each write costs.
+/// So fast at least are the bytes of a write, on slow devices as on fast ones (measured on both); the time beyond is what each write costs.
 const BYTES_PER_US: u64 = 2_048;
-/// The fastest write is looked for among so many, and among as many before them.
+/// The fastest write is that of so many, and of as many before them.
 const FASTEST_OF_WRITES: u32 = 64;
 /// Trust that waiting helps: each wait that did adds one, each that did not takes two; at none it rests.
 const TRUST_MAX: u8 = 8;
@@ -99,6 +99,9 @@ impl Log {
             .map_or(0, |filling| filling.entries.len());
         let gathering = &mut self.gathering;
         gathering.hold = None;
+        if !self.options.gather_writes {
+            return;
+        }
         let took_us = now.monotonic_us.saturating_sub(done.issued_us());
         let bytes = done.end_lsn - done.start_lsn;
         gathering
@@ -113,7 +116,7 @@ impl Log {
         }
         let small = self.pending.is_empty() && bytes <= SMALL_BYTES_MAX;
         // One alone has nobody to wait for, and a write of control records answers nobody.
-        if !self.options.gather_writes || !small || answered + gathered < 2 || self.shutting_down {
+        if !small || answered + gathered < 2 || self.shutting_down {
             return;
         }
         gathering.hold = Some(Hold {
